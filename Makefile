@@ -1,0 +1,51 @@
+# Callboard's tasks. `make` lists them.
+
+GO       ?= go
+FUZZTIME ?= 10s
+TOOL     := $(GO) tool -modfile=tools/go.mod
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: build ## start Callboard on this machine and show how to send the first webhook
+	@bin/callboard dev $(ARGS)
+
+.PHONY: build
+build: ## build bin/callboard
+	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/callboard ./cmd/callboard
+
+.PHONY: test
+test: ## run all tests that need nothing but Go
+	$(GO) test ./...
+
+.PHONY: test-race
+test-race: ## run the tests with the race detector
+	$(GO) test -race ./...
+
+.PHONY: vet
+vet: ## run go vet
+	$(GO) vet ./...
+
+.PHONY: lint
+lint: ## run golangci-lint, with the versions pinned in tools/go.mod
+	$(TOOL) golangci-lint run ./...
+
+.PHONY: format
+format: ## format the code
+	$(TOOL) golangci-lint fmt ./...
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (10s) each
+	@tools/fuzz $(FUZZTIME)
+
+.PHONY: bench
+bench: ## run the benchmarks; ratios within one run are what counts
+	$(GO) test -run '^$$' -bench . -benchtime 1s -count 1 ./functions/ingress ./bench
+
+.PHONY: clean
+clean: ## remove what was built; the state in .callboard stays
+	rm -rf bin dist
