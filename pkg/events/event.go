@@ -1,0 +1,66 @@
+// Package events is the library of Callboard's event system: the event, its wire format on SQS and SNS,
+// publishers, subscribers and routers, and the handler of an SQS batch.
+//
+// It imports nothing of AWS. Transports are in sub-packages: [memory] for one process, the embedded engine
+// of the callboard command, and adapters for AWS.
+//
+// [memory]: https://pkg.go.dev/github.com/callboard/callboard/pkg/events/memory
+package events
+
+import (
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Event is something that happened, as every subscriber gets it. An event may arrive more than once and in
+// any order.
+type Event struct {
+	// ID is "<topic>:<delivery id>" with the topic at which the event came in. The same delivery always has
+	// the same ID, whatever topic it is read from.
+	ID string
+	// Topic is the topic or sub-topic it is published to, for example "github" or "github.push".
+	Topic string
+	// Payload is the JSON document as its sender wrote it.
+	Payload jsontext.Value
+	// Metadata are the allow-listed headers of the request, or the attributes of the message, it came with.
+	Metadata Metadata
+	// Time is when the event was accepted; UTC, in milliseconds.
+	Time time.Time
+	// TraceParent is the W3C trace context the event belongs to, or "".
+	TraceParent string
+	// Promoted names the metadata, at most [MaxPromoted], that travel as message attributes of their own, so
+	// that filter policies and consumers other than Callboard see them.
+	Promoted []string
+	// Group names the tenant whose events should not delay those of others: the MessageGroupId of the
+	// message. See [Group]; "" stands for the topic.
+	Group string
+}
+
+// Metadata maps lower-case names to values. Look values up with [Metadata.Get]; an absent name is absent,
+// it is not an empty value.
+type Metadata map[string]string
+
+// Get returns the value of a name in any case, and whether there is one.
+func (m Metadata) Get(name string) (string, bool) {
+	v, ok := m[strings.ToLower(name)]
+	return v, ok
+}
+
+// Set stores a value under the lower-case form of name.
+func (m Metadata) Set(name, value string) { m[strings.ToLower(name)] = value }
+
+// Sorted iterates over names and values in the order of the names.
+func (m Metadata) Sorted() iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for _, name := range slices.Sorted(maps.Keys(m)) {
+			if !yield(name, m[name]) {
+				return
+			}
+		}
+	}
+}
