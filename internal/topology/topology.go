@@ -1,0 +1,159 @@
+// Package topology turns the configuration into the names and connections of everything that runs: topics, queues,
+// subscriptions, functions, routes and schedules. Whoever needs a name takes it from here; nobody derives one.
+package topology
+
+import (
+	"slices"
+	"time"
+
+	"github.com/callboard/callboard/internal/config"
+	"github.com/callboard/callboard/pkg/events"
+)
+
+// The names of the functions, without the prefix.
+const (
+	Ingress          = "ingress"
+	SQSPublisher     = "sqs-publisher"
+	Router           = "router"
+	CatalogSync      = "catalog-sync"
+	Notify           = "notify"
+	CatalogAPI       = "catalog-api"
+	NotificationsAPI = "notifications-api"
+)
+
+// The names of the queues whose users have to find them, without the prefix.
+const (
+	// QueueIngest takes what the ingress accepts.
+	QueueIngest = "ingest"
+	// QueueSubscriptionsDLQ takes what SNS cannot deliver to a queue.
+	QueueSubscriptionsDLQ = "subscriptions-dlq"
+)
+
+// Every queue that a function reads is read in the same way.
+const (
+	maxReceiveCount = 5
+	batchSize       = 10
+	batchWindow     = 0 * time.Second // no waiting for a batch to fill: most hooks come alone
+	maxConcurrency  = 5
+
+	retention           = 4 * 24 * time.Hour
+	retentionDeadLetter = 14 * 24 * time.Hour // the longest that SQS keeps a message
+
+	sweepEvery = time.Minute
+)
+
+// Topology is everything that runs for a configuration. Lists are in a fixed order.
+type Topology struct {
+	Prefix        string
+	Topics        []Topic
+	Queues        []Queue
+	Subscriptions []Subscription
+	Functions     []Function
+	Routes        []Route
+	Schedules     []Schedule
+
+	subTopics  map[string][]events.Selector
+	deliveries map[string]*events.Selector
+}
+
+// Topic is an SNS topic.
+type Topic struct {
+	// Name is the topic or sub-topic of the events, such as "github.push".
+	Name string
+	// AWSName is the name of the SNS topic.
+	AWSName string
+}
+
+// Queue is an SQS queue. A queue without Function is for dead letters.
+type Queue struct {
+	// Name is the name without the prefix, AWSName the one in SQS.
+	Name, AWSName string
+	// Function reads the queue; the fields from DeadLetter to MaxConcurrency say how.
+	Function string
+	// DeadLetter is the Name of the queue that takes what was received MaxReceiveCount times, or is parked.
+	DeadLetter        string
+	MaxReceiveCount   int
+	VisibilityTimeout time.Duration
+	// BatchSize is the largest number of messages of one invocation, BatchWindow how long it waits for them.
+	BatchSize   int
+	BatchWindow time.Duration
+	// MaxConcurrency is how many invocations at most work on the queue at the same time.
+	MaxConcurrency int
+	// Retention is how long a message is kept.
+	Retention time.Duration
+}
+
+// Subscription delivers the events of a topic to a queue, raw: the body of the message is the payload.
+type Subscription struct {
+	Topic      string // name of a [Topic]
+	Queue      string // name of a [Queue]
+	DeadLetter string // name of the [Queue] for what cannot be delivered
+}
+
+// Function is a Lambda function.
+type Function struct {
+	// Name is the name without the prefix, AWSName the one in Lambda.
+	Name, AWSName string
+	Timeout       time.Duration
+	// Queues are the names of the queues it reads, and DeadLetter that of the one where it parks; both are empty
+	// for a function that answers HTTP.
+	Queues     []string
+	DeadLetter string
+	// Secrets are the names of the secrets it needs, or references to them.
+	Secrets []string
+}
+
+// Route leads requests to a function. Method "ANY" and parameters such as {topic} and {proxy+} are those of an
+// HTTP API of API Gateway.
+type Route struct {
+	Method, Path string
+	Function     string
+}
+
+// Schedule invokes a function again and again.
+type Schedule struct {
+	// Name is the name without the prefix, AWSName the one in AWS.
+	Name, AWSName string
+	Function      string
+	Every         time.Duration
+}
+
+// SubTopicRules returns where the sub-topic of a root topic's events is found; the first rule that finds one
+// counts. There is none for a topic without sub-topics.
+func (t *Topology) SubTopicRules(topic string) []events.Selector { return t.subTopics[topic] }
+
+// DeliveryID returns what identifies a delivery to a root topic. It is nil where the profile knows or nothing does.
+func (t *Topology) DeliveryID(topic string) *events.Selector { return t.deliveries[topic] }
+
+// Wanted tells whether there is an SNS topic for exactly this topic or sub-topic.
+func (t *Topology) Wanted(topic string) bool {
+	_, ok := t.SNSName(topic)
+	return ok
+}
+
+// SNSName returns the name of the SNS topic of a topic or sub-topic, and whether there is one. Its ARN is the
+// prefix of the account's ARNs and this name.
+func (t *Topology) SNSName(topic string) (string, bool) {
+	i := slices.IndexFunc(t.Topics, func(s Topic) bool { return s.Name == topic })
+	if i < 0 {
+		return "", false
+	}
+	return t.Topics[i].AWSName, true
+}
+
+// Build returns the topology of a configuration. It is a pure function. It fails with [config.Errors] if two things
+// would have the same name, or a name would be too long for AWS.
+func Build(c *config.Config) (*Topology, error) {
+	b := &builder{
+		c: c, names: map[string]string{},
+		Topology: &Topology{Prefix: c.AWS.Prefix, subTopics: map[string][]events.Selector{}, deliveries: map[string]*events.Selector{}},
+	}
+	b.selectors()
+	b.topics()
+	b.functions()
+	b.routes()
+	if len(b.errs) > 0 {
+		return nil, b.errs
+	}
+	return b.Topology, nil
+}

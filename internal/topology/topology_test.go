@@ -1,0 +1,278 @@
+package topology_test
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/txtar"
+	"pgregory.net/rapid"
+
+	"github.com/callboard/callboard/internal/config"
+	"github.com/callboard/callboard/internal/topology"
+	"github.com/callboard/callboard/pkg/events"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// Each archive has a configuration, and the topology or the errors that come out.
+func TestBuildGolden(t *testing.T) {
+	t.Parallel()
+	names, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no golden files: %v", err)
+	}
+	for _, name := range names {
+		t.Run(filepath.Base(name), func(t *testing.T) {
+			t.Parallel()
+			archive, err := txtar.ParseFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := outcome(t, archive.Files[0].Data)
+			if *update {
+				archive.Files[1].Data = []byte(got)
+				if err := os.WriteFile(name, txtar.Format(archive), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(string(archive.Files[1].Data), got); diff != "" {
+				t.Errorf("outcome (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func outcome(t *testing.T, data []byte) string {
+	t.Helper()
+	c, err := config.Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	top, err := topology.Build(c)
+	if err == nil {
+		return top.String()
+	}
+	if _, ok := errors.AsType[config.Errors](err); !ok {
+		t.Errorf("error is a %T", err)
+	}
+	return err.Error() + "\n"
+}
+
+func build(t *testing.T, data string) *topology.Topology {
+	t.Helper()
+	c, err := config.Parse([]byte(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	top, err := topology.Build(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return top
+}
+
+func TestLookups(t *testing.T) {
+	t.Parallel()
+	top := build(t, `{
+		"topics": {
+			"github": {"from": "github", "secrets": ["a"]},
+			"frobs": {"from": "hmac", "secrets": ["a"], "signature": {"header": "x-sig"}, "deliveryId": "body:id", "subTopic": ["header:X-Kind", "body:type"]},
+			"flat": {"from": "hmac", "secrets": ["a"], "signature": {"header": "x-sig"}}
+		},
+		"notifications": {"rules": [{"name": "r", "on": ["github.push"], "to": ["user:guest"], "title": "t"}]}
+	}`)
+	for topic, want := range map[string]bool{"github": true, "github.push": true, "flat": true, "github.ping": false, "GitHub": false, "push": false, "": false} {
+		if got := top.Wanted(topic); got != want {
+			t.Errorf("Wanted(%q) = %t", topic, got)
+		}
+	}
+	if name, ok := top.SNSName("github.push"); name != "callboard-github_push" || !ok {
+		t.Errorf("SNSName = %q, %t", name, ok)
+	}
+	if name, ok := top.SNSName("github.ping"); name != "" || ok {
+		t.Errorf("SNSName of a topic that nobody wants = %q, %t", name, ok)
+	}
+	for topic, want := range map[string][]string{"github": {"metadata:x-github-event"}, "frobs": {"metadata:x-kind", "body:type"}, "flat": nil, "other": nil} {
+		var got []string
+		for _, s := range top.SubTopicRules(topic) {
+			got = append(got, s.String())
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("SubTopicRules(%q) (-want +got):\n%s", topic, diff)
+		}
+	}
+	if d := top.DeliveryID("frobs"); d == nil || d.String() != "body:id" {
+		t.Errorf("DeliveryID = %v", d)
+	}
+	if d := top.DeliveryID("flat"); d != nil {
+		t.Errorf("DeliveryID of a topic without one = %v", d)
+	}
+}
+
+// A function gets the secrets it needs and no others.
+func TestSecrets(t *testing.T) {
+	t.Parallel()
+	top := build(t, `{
+		"topics": {
+			"github": {"from": "github", "secrets": ["hook", "hook-2"]},
+			"other": {"from": "github", "secrets": ["hook"]}
+		},
+		"integrations": {"github": [{"token": "read"}, {"host": "unused.example.com", "token": "unused"}]},
+		"catalog": {"providers": {"github": {"a": {"organization": "a"}, "b": {"organization": "b"}}}},
+		"notifications": {"rules": [{"name": "r", "on": ["github.push"], "to": ["user:guest"], "title": "t"}]},
+		"api": {"tokens": [{"secret": "portal", "subject": "user:guest", "may": ["catalog.read"]}]}
+	}`)
+	got := map[string][]string{}
+	for _, f := range top.Functions {
+		got[f.Name] = f.Secrets
+	}
+	want := map[string][]string{
+		topology.Ingress: {"hook", "hook-2"}, topology.SQSPublisher: nil, topology.Router: nil, topology.CatalogSync: {"read"},
+		topology.Notify: nil, topology.CatalogAPI: {"portal"}, topology.NotificationsAPI: {"portal"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("secrets (-want +got):\n%s", diff)
+	}
+}
+
+func TestBuildRejectsBadSelectors(t *testing.T) {
+	t.Parallel()
+	_, err := topology.Build(&config.Config{Topics: map[string]config.Topic{"a": {DeliveryID: "x", SubTopic: []string{"body:ok", "body:"}}}})
+	errs, _ := errors.AsType[config.Errors](err)
+	var paths []string
+	for _, e := range errs {
+		paths = append(paths, e.Path)
+	}
+	if diff := cmp.Diff([]string{"$.topics.a.subTopic[1]", "$.topics.a.deliveryId"}, paths); diff != "" {
+		t.Errorf("paths (-want +got):\n%s", diff)
+	}
+}
+
+var awsName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+
+// Whatever the names are: AWS takes what comes out, no two things have one name, everything that is referred to
+// exists, and every queue that is read has a dead-letter queue and enough time.
+func TestBuildProperties(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		c := drawConfig(t)
+		top, err := topology.Build(c)
+		if err != nil {
+			errs, ok := errors.AsType[config.Errors](err)
+			if !ok || len(errs) == 0 || !strings.Contains(err.Error(), "would be called") {
+				t.Fatalf("error %v", err)
+			}
+			return
+		}
+		checkNames(t, top)
+		checkReferences(t, top)
+		again, err := topology.Build(c)
+		if err != nil || again.String() != top.String() {
+			t.Fatalf("a second run differs: %v", err)
+		}
+	})
+}
+
+func drawConfig(t *rapid.T) *config.Config {
+	c := &config.Config{
+		Topics: map[string]config.Topic{},
+		AWS:    config.AWS{Prefix: rapid.StringMatching(`[a-z][a-z0-9-]{0,30}`).Draw(t, "prefix")},
+	}
+	// A small alphabet makes collisions, and the long names are too long for a queue.
+	roots := rapid.SliceOfNDistinct(rapid.StringMatching(`[ab_-]{1,3}|dlq|a{40,64}`), 1, 4, rapid.ID).Draw(t, "topics")
+	for _, root := range roots {
+		from := rapid.SampledFrom([]string{config.FromGitHub, config.FromHMAC}).Draw(t, "from")
+		topic := config.Topic{From: from, Secrets: []string{"s"}}
+		if rapid.Bool().Draw(t, "has sub-topics") {
+			topic.SubTopic = []string{"body:type"}
+		}
+		c.Topics[root] = topic
+	}
+	if rapid.Bool().Draw(t, "has a provider") {
+		c.Catalog.Providers.GitHub = map[string]config.GitHubProvider{"a": {Host: "github.com", Organization: "a"}}
+	}
+	on := rapid.Map(rapid.StringMatching(`(\.[ab:_-]{1,2}){0,2}`), func(sub string) string {
+		return roots[0] + sub
+	})
+	for range rapid.IntRange(0, 3).Draw(t, "rules") {
+		c.Notifications.Rules = append(c.Notifications.Rules, config.Rule{On: rapid.SliceOfN(on, 1, 2).Draw(t, "on")})
+	}
+	return c
+}
+
+func checkNames(t *rapid.T, top *topology.Topology) {
+	var topics, queues, functions []string
+	for _, x := range top.Topics {
+		topics = append(topics, x.AWSName)
+		if !events.ValidTopic(x.Name) {
+			t.Errorf("topic %q is not valid", x.Name)
+		}
+	}
+	for _, x := range top.Queues {
+		queues = append(queues, x.AWSName)
+	}
+	for _, x := range top.Functions {
+		functions = append(functions, x.AWSName)
+	}
+	for kind, names := range map[string][]string{"topics": topics, "queues": queues, "functions": functions} {
+		limit := map[string]int{"topics": 256, "queues": 80, "functions": 64}[kind]
+		for i, n := range names {
+			if !awsName.MatchString(n) || len(n) > limit || !strings.HasPrefix(n, top.Prefix+"-") || slices.Contains(names[:i], n) {
+				t.Errorf("name %q of %s %v", n, kind, names)
+			}
+		}
+	}
+}
+
+func checkReferences(t *rapid.T, top *topology.Topology) {
+	queues := map[string]topology.Queue{}
+	for _, q := range top.Queues {
+		queues[q.Name] = q
+	}
+	isDeadLetter := func(name string) bool {
+		q, ok := queues[name]
+		return ok && q.Function == "" && q.Retention == 14*24*time.Hour
+	}
+	functions, read := map[string]topology.Function{}, map[string]string{}
+	for _, f := range top.Functions {
+		functions[f.Name] = f
+		for _, name := range f.Queues {
+			read[name] = f.Name
+		}
+		if len(f.Queues) > 0 != isDeadLetter(f.DeadLetter) {
+			t.Errorf("function %+v has queues or dead letters, but not both", f)
+		}
+	}
+	for _, q := range top.Queues {
+		if q.Function != read[q.Name] {
+			t.Errorf("queue %s is read by %q, which reads it: %q", q.Name, q.Function, read[q.Name])
+		}
+		if q.Function != "" && (!isDeadLetter(q.DeadLetter) || q.VisibilityTimeout < 6*functions[q.Function].Timeout) {
+			t.Errorf("queue %+v", q)
+		}
+	}
+	for i, s := range top.Subscriptions {
+		if !top.Wanted(s.Topic) || queues[s.Queue].Function == "" || !isDeadLetter(s.DeadLetter) || slices.Contains(top.Subscriptions[:i], s) {
+			t.Errorf("subscription %+v", s)
+		}
+	}
+	for _, r := range top.Routes {
+		if _, ok := functions[r.Function]; !ok {
+			t.Errorf("route %+v leads nowhere", r)
+		}
+	}
+	for _, s := range top.Schedules {
+		if _, ok := functions[s.Function]; !ok {
+			t.Errorf("schedule %+v leads nowhere", s)
+		}
+	}
+}
