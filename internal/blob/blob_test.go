@@ -1,0 +1,218 @@
+package blob_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/callboard/callboard/internal/blob"
+	"github.com/callboard/callboard/pkg/events"
+)
+
+func TestPutGetDelete(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	path := filepath.Join(t.TempDir(), "new", "blobs")
+	d := open(t, path)
+	// "entities/ab12" is a blob and a folder of blobs; one key has the name of another's file.
+	keys := []string{"a", "entities/ab12", "entities/ab12/1", "entities/ab12/1/x", "A-Z_0.9", strings.Repeat("k", 200), strings.Repeat("d/", 20) + "x"}
+	for _, key := range keys {
+		if _, err := d.Get(ctx, key); events.ErrorCode(err) != events.CodeNotFound {
+			t.Errorf("Get(%s) of an absent blob: %v, want %s", key, err, events.CodeNotFound)
+		}
+		for _, data := range []string{"first", "", "second of " + key} {
+			if err := d.Put(ctx, key, []byte(data)); err != nil {
+				t.Fatalf("Put(%s): %v", key, err)
+			}
+			has(t, d, key, data)
+		}
+	}
+
+	other := open(t, path)
+	for i, key := range keys {
+		has(t, other, key, "second of "+key)
+		for range 2 { // the second time there is nothing to delete
+			if err := other.Delete(ctx, key); err != nil {
+				t.Errorf("Delete(%s): %v", key, err)
+			}
+		}
+		if _, err := other.Get(ctx, key); events.ErrorCode(err) != events.CodeNotFound {
+			t.Errorf("Get(%s) after Delete: %v, want %s", key, err, events.CodeNotFound)
+		}
+		for _, left := range keys[i+1:] {
+			has(t, other, left, "second of "+left)
+		}
+	}
+	if left := files(t, path); len(left) > 0 {
+		t.Errorf("files left: %v", left)
+	}
+}
+
+func TestKeysThatAreNotAllowed(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	parent := t.TempDir()
+	d := open(t, filepath.Join(parent, "blobs"))
+	for _, key := range []string{
+		"", "/", "/a", "a/", "a//b", ".", "..", "../a", "a/../b", "a/./b", ".a", "a/.b", ".tmp-x", `a\b`, "a b", "a\x00", "a@", "é",
+		"a:b", strings.Repeat("k", 201), strings.Repeat("d/", 512) + "x",
+	} {
+		_, err := d.Get(ctx, key)
+		for name, err := range map[string]error{"Get": err, "Put": d.Put(ctx, key, []byte("x")), "Delete": d.Delete(ctx, key)} {
+			if events.ErrorCode(err) != events.CodeInvalid {
+				t.Errorf("%s(%q) = %v, want %s", name, key, err, events.CodeInvalid)
+			}
+		}
+	}
+	if left := files(t, parent); len(left) > 0 {
+		t.Errorf("files left: %v", left)
+	}
+}
+
+func TestModes(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "blobs")
+	if err := open(t, path).Put(t.Context(), "entities/1", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	err := filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		want := fs.FileMode(0o600)
+		if entry.IsDir() {
+			want = 0o700
+		}
+		if got := info.Mode().Perm(); got != want {
+			t.Errorf("mode of %s = %o, want %o", name, got, want)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOpenRemovesWhatAnInterruptedPutLeft(t *testing.T) {
+	t.Parallel()
+	path := t.TempDir()
+	if err := open(t, path).Put(t.Context(), "a/b", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	before := files(t, path)
+	for _, name := range []string{".tmp-ABC", "a/.tmp-DEF"} {
+		if err := os.WriteFile(filepath.Join(path, name), []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := open(t, path)
+	if got := files(t, path); strings.Join(got, " ") != strings.Join(before, " ") {
+		t.Errorf("files = %v, want %v", got, before)
+	}
+	has(t, d, "a/b", "x")
+}
+
+// TestReadersSeeWholeBlobs reads while others write blobs of different sizes.
+func TestReadersSeeWholeBlobs(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	path := t.TempDir()
+	d := open(t, path)
+	if err := d.Put(ctx, "dir/key", []byte("0")); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			for i := range 20 {
+				if err := d.Put(ctx, "dir/key", bytes.Repeat([]byte{byte('0' + w)}, 1+i*10_000)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		wg.Go(func() {
+			for range 50 {
+				data, err := d.Get(ctx, "dir/key")
+				if err != nil || len(data)%10_000 != 1 || len(bytes.Trim(data, string(data[:1]))) > 0 {
+					t.Errorf("Get = %d bytes, %v; want a whole blob", len(data), err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if got := files(t, path); len(got) != 1 {
+		t.Errorf("files = %v, want one", got)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := blob.Open(file); err == nil || !strings.Contains(events.ErrorMessage(err), file) {
+		t.Errorf("Open of a file = %v, want an error that names it", err)
+	}
+
+	d := open(t, t.TempDir())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := d.Put(ctx, "a", nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("Put with a cancelled context = %v", err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Put(t.Context(), "a", nil); events.ErrorCode(err) != events.CodeUnavailable {
+		t.Errorf("Put after Close = %v, want %s", err, events.CodeUnavailable)
+	}
+}
+
+func open(t *testing.T, path string) *blob.Dir {
+	t.Helper()
+	d, err := blob.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
+func has(t *testing.T, d *blob.Dir, key, want string) {
+	t.Helper()
+	got, err := d.Get(t.Context(), key)
+	if err != nil || string(got) != want {
+		t.Errorf("Get(%s) = %q, %v; want %q", key, got, err, want)
+	}
+}
+
+// files are the names of all files below path.
+func files(t *testing.T, path string) []string {
+	t.Helper()
+	var names []string
+	err := filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			names = append(names, name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
