@@ -1,0 +1,104 @@
+// Package secrets reads secrets by name.
+package secrets
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/callboard/callboard/pkg/events"
+)
+
+// Dir keeps each secret in a file of a folder (mode 0600). A file may hold several live values, one a line. The
+// references "env:<variable>" and "file:<path>" work wherever a name does.
+type Dir string
+
+// Values returns the live values of a secret. It fails with [events.CodeNotFound] if there is none.
+func (d Dir) Values(_ context.Context, name string) ([]string, error) {
+	kind, reference, isReference := strings.Cut(name, ":")
+	if !isReference {
+		return d.file(name, d.Path(name))
+	}
+	switch kind {
+	case "env":
+		return values(name, os.Getenv(reference))
+	case "file":
+		return d.file(name, reference)
+	}
+	return nil, events.Errorf(events.CodeInvalid, "secret %q: a reference of kind %q works in AWS only; here use a name, env: or file:", name, kind)
+}
+
+// Path is where the secret of that name is kept.
+func (d Dir) Path(name string) string { return filepath.Join(string(d), filepath.FromSlash(name)) }
+
+func (d Dir) file(name, path string) ([]string, error) {
+	data, err := os.ReadFile(path) //nolint:gosec // the path comes from the operator's configuration
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, events.Errorf(events.CodeNotFound, "secret %q does not exist: write its value to %s", name, path)
+	}
+	if err != nil {
+		return nil, events.Wrap(err, events.CodeUnavailable, "secret %q cannot be read", name)
+	}
+	return values(name, string(data))
+}
+
+func values(name, text string) ([]string, error) {
+	var vs []string
+	for line := range strings.Lines(text) {
+		if v := strings.TrimSpace(line); v != "" {
+			vs = append(vs, v)
+		}
+	}
+	if len(vs) == 0 {
+		return nil, events.Errorf(events.CodeNotFound, "secret %q has no value", name)
+	}
+	return vs, nil
+}
+
+// Generate gives the secret a random value of 256 bits if it does not exist, durably. References are left alone.
+func (d Dir) Generate(name string) error {
+	if strings.Contains(name, ":") {
+		return nil
+	}
+	path := d.Path(name)
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return events.Wrap(err, events.CodeUnavailable, "secret %q cannot be generated", name)
+	}
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails
+	// A half-written secret must never be taken for a whole one.
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return events.Wrap(err, events.CodeUnavailable, "secret %q cannot be generated", name)
+	}
+	_, err = f.WriteString(base64.RawURLEncoding.EncodeToString(key) + "\n")
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err == nil {
+		err = syncDir(filepath.Dir(path))
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+		return events.Wrap(err, events.CodeUnavailable, "secret %q cannot be generated", name)
+	}
+	return nil
+}
+
+// syncDir makes the names in a folder durable.
+func syncDir(path string) error {
+	f, err := os.Open(path) //nolint:gosec // the path comes from the operator's configuration
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
