@@ -139,8 +139,8 @@ type record struct {
 	err     error
 	notes   []Note
 	started time.Time
-	took    time.Duration
-	skipped bool // the time ran out before it was started
+	took    float64 // milliseconds
+	skipped bool    // the time ran out before it was started
 }
 
 // Handle processes a batch and reports the messages that have to come again.
@@ -194,7 +194,7 @@ func (b *Batch) process(ctx context.Context, records []*record) {
 		r.started = time.Now()
 		own, notes := withNotes(ctx)
 		r.err = safely(ctx, func() error { return b.Subscriber.OnEvent(own, r.event) })
-		r.notes, r.took = notes.take(), time.Since(r.started)
+		r.notes, r.took = notes.take(), Since(r.started)
 	}
 }
 
@@ -214,7 +214,7 @@ func (b *Batch) processTogether(ctx context.Context, s BatchSubscriber, records 
 		return
 	}
 	for i, r := range records {
-		r.err, r.started, r.took = errs[i], started, time.Since(started)
+		r.err, r.started, r.took = errs[i], started, Since(started)
 	}
 }
 
@@ -233,7 +233,7 @@ func safely(ctx context.Context, f func() error) (err error) {
 func (b *Batch) settle(ctx context.Context, r *record) (done bool) {
 	hop := Hop{
 		Time: r.started.UTC(), Event: r.event.ID, Topic: r.event.Topic, Function: b.Function,
-		Attempt: r.message.Receives(), Duration: r.took, Notes: r.notes,
+		Attempt: r.message.Receives(), Milliseconds: r.took, Notes: r.notes,
 	}
 	if hop.Event == "" {
 		hop.Event = r.message.MessageID

@@ -27,7 +27,8 @@ func TestError(t *testing.T) {
 		"without code":    {&events.Error{Message: "m"}, events.CodeInternal, "m", "m"},
 		"without message": {&events.Error{Code: events.CodeInvalid, Err: io.EOF}, events.CodeInvalid, inside, "EOF"},
 		"partly published": {
-			events.PublishError{nil, events.Errorf(events.CodeTooLarge, "big")}, events.CodeTooLarge, "big",
+			events.PublishError{nil, events.Errorf(events.CodeTooLarge, "big")},
+			events.CodeTooLarge, "big",
 			"1 of 2 events were not published: big",
 		},
 	} {

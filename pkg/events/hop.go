@@ -22,16 +22,20 @@ const (
 
 // Hop is one step on the path of an event: what one function made of it.
 type Hop struct {
-	Time     time.Time     `json:"time"`
-	Event    string        `json:"event"` // ID, or the queue's message id where the ID is not readable
-	Topic    string        `json:"topic,omitempty"`
-	Function string        `json:"function"`
-	Outcome  Outcome       `json:"outcome"`
-	Reason   string        `json:"reason,omitempty"`
-	Attempt  int           `json:"attempt,omitempty"` // receive count of the message
-	Duration time.Duration `json:"duration,format:nano"`
-	Notes    []Note        `json:"notes,omitempty"`
+	Time     time.Time `json:"time"`
+	Event    string    `json:"event"` // ID, or the queue's message id where the ID is not readable
+	Topic    string    `json:"topic,omitempty"`
+	Function string    `json:"function"`
+	Outcome  Outcome   `json:"outcome"`
+	Reason   string    `json:"reason,omitempty"`
+	Attempt  int       `json:"attempt,omitempty"` // receive count of the message
+	// Milliseconds is how long the function worked on it.
+	Milliseconds float64 `json:"ms"`
+	Notes        []Note  `json:"notes,omitempty"`
 }
+
+// Since returns the milliseconds since t, for [Hop.Milliseconds].
+func Since(t time.Time) float64 { return float64(time.Since(t)) / float64(time.Millisecond) }
 
 // Note says what a function did with an event, for example {"entity", "component:default/petstore"}.
 type Note struct {
@@ -69,7 +73,7 @@ func (l LogObserver) Observe(ctx context.Context, h Hop) {
 	}
 	attrs := []slog.Attr{
 		slog.String("event", h.Event), slog.String("function", h.Function), slog.String("topic", h.Topic),
-		slog.String("outcome", string(h.Outcome)), slog.Float64("ms", float64(h.Duration)/float64(time.Millisecond)),
+		slog.String("outcome", string(h.Outcome)), slog.Float64("ms", h.Milliseconds),
 	}
 	if h.Attempt > 1 {
 		attrs = append(attrs, slog.Int("attempt", h.Attempt))

@@ -5,7 +5,6 @@ import (
 	"context"
 	"log/slog"
 	"testing"
-	"time"
 
 	"github.com/callboard/callboard/pkg/events"
 )
@@ -17,7 +16,7 @@ func TestLogObserver(t *testing.T) {
 		want string
 	}{
 		{
-			events.Hop{Event: "github:1", Topic: "github", Function: "router", Outcome: events.OutcomeOK, Attempt: 1, Duration: 1500 * time.Microsecond},
+			events.Hop{Event: "github:1", Topic: "github", Function: "router", Outcome: events.OutcomeOK, Attempt: 1, Milliseconds: 1.5},
 			"level=INFO msg=hop event=github:1 function=router topic=github outcome=ok ms=1.5\n",
 		},
 		{

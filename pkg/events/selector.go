@@ -44,7 +44,10 @@ func (s Selector) Select(metadata Metadata, payload []byte) (string, bool) {
 	// Like the ingress, it puts up with half a surrogate pair in some other string of the document.
 	d := jsontext.NewDecoder(bytes.NewBuffer(payload), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	v, err := find(d, s.path)
-	return v, err == nil && v != ""
+	if err != nil {
+		return "", false
+	}
+	return v, v != ""
 }
 
 func find(d *jsontext.Decoder, path []string) (string, error) {

@@ -355,15 +355,15 @@ func text(payload []byte) (string, error) {
 // #xA, #xD, #x20 to #xD7FF, #xE000 to #xFFFD and #x10000 to #x10FFFF
 // (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html).
 func checkText(s string) error {
-	for _, c := range []byte(s) {
-		if c < ' ' && c != '\t' && c != '\n' && c != '\r' {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' && c != '\t' && c != '\n' && c != '\r' {
 			return fmt.Errorf("holds the control character 0x%02x", c)
 		}
 	}
 	if !utf8.ValidString(s) {
 		return fmt.Errorf("is not valid UTF-8")
 	}
-	if strings.Contains(s, "\ufffe") || strings.Contains(s, "\uffff") {
+	if strings.Contains(s, "\xef\xbf") && (strings.Contains(s, "\ufffe") || strings.Contains(s, "\uffff")) {
 		return fmt.Errorf("holds the code point U+FFFE or U+FFFF")
 	}
 	return nil
