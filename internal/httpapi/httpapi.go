@@ -128,8 +128,9 @@ func text(d *jsontext.Decoder) (string, error) {
 		return t.String(), nil
 	case 'n':
 		return "", nil
+	default:
+		return "", events.Errorf(events.CodeInvalid, "not a string")
 	}
-	return "", events.Errorf(events.CodeInvalid, "not a string")
 }
 
 func textMap(d *jsontext.Decoder) (map[string]string, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"net/http"
 	"os"
 	"testing"
 
@@ -124,7 +125,7 @@ func TestError(t *testing.T) {
 			t.Errorf("%s: header %s is missing", code, want.header)
 		}
 	}
-	if got := httpapi.Error(os.ErrInvalid); got.StatusCode != 500 || got.Body != `{"error":{"name":"Error","message":"An internal error occurred."}}` {
+	if got := httpapi.Error(os.ErrInvalid); got.StatusCode != http.StatusInternalServerError || got.Body != `{"error":{"name":"Error","message":"An internal error occurred."}}` {
 		t.Errorf("an error of no code is answered with %d %s", got.StatusCode, got.Body)
 	}
 }

@@ -1,0 +1,173 @@
+// Package ingress is the function behind POST /events/http/<topic>: it verifies a webhook, makes an event of it
+// and answers when the ingest queue has it.
+package ingress
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"net/http"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/callboard/callboard/internal/httpapi"
+	"github.com/callboard/callboard/internal/topology"
+	"github.com/callboard/callboard/pkg/events"
+	"github.com/callboard/callboard/pkg/webhook"
+)
+
+// Queue is the ingest queue. Send returns when the message is durable.
+type Queue interface {
+	Send(ctx context.Context, m events.Message) error
+}
+
+// Secrets gives the live values of a secret.
+type Secrets interface {
+	Values(ctx context.Context, name string) ([]string, error)
+}
+
+// Topic is a topic that takes webhooks: how they look, and the names of the secrets they may be signed with.
+type Topic struct {
+	Profile webhook.Profile
+	Secrets []string
+}
+
+// Handler answers webhooks.
+type Handler struct {
+	Topics   map[string]Topic
+	Queue    Queue
+	Secrets  Secrets
+	Observer events.Observer
+	// MaxSize is the largest message, in bytes with attributes; 0 means what every hop of the path takes.
+	MaxSize int
+}
+
+// Invoke answers an invocation: the Handler interface of aws-lambda-go.
+func (h *Handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
+	return httpapi.Handler(h.Handle).Invoke(ctx, payload)
+}
+
+// Handle answers one request, and tells the observer what came of it.
+func (h *Handler) Handle(ctx context.Context, r *httpapi.Request) (httpapi.Response, error) {
+	hop := events.Hop{Time: time.Now().UTC(), Function: topology.Ingress, Outcome: events.OutcomeOK}
+	topic, known := h.Topics[r.Parameters["topic"]]
+	if known {
+		hop.Topic = r.Parameters["topic"]
+	}
+	var response httpapi.Response
+	var err error
+	switch {
+	case !known:
+		err = events.Errorf(events.CodeNotFound, "There is no such topic here; the topics are those of events-config.json.")
+	case r.Method != http.MethodPost:
+		response = httpapi.MethodNotAllowed(r, http.MethodPost)
+		hop.Outcome, hop.Reason = events.OutcomeRefused, "method "+r.Method
+	default:
+		hop.Event, err = h.accept(ctx, hop.Topic, topic, hop.Time, r)
+		response = accepted(hop.Event)
+	}
+	if err != nil {
+		hop.Outcome, hop.Reason = events.OutcomeRefused, err.Error()
+	}
+	hop.Milliseconds = events.Since(hop.Time)
+	h.Observer.Observe(ctx, hop)
+	return response, err
+}
+
+func accepted(id string) httpapi.Response {
+	r := httpapi.JSON(http.StatusAccepted, struct {
+		Status string `json:"status"`
+	}{"accepted"})
+	r.Headers["x-events-id"] = id
+	return r
+}
+
+// accept verifies before it parses, and returns the event's ID when the queue has the event.
+func (h *Handler) accept(ctx context.Context, name string, topic Topic, now time.Time, r *httpapi.Request) (id string, err error) {
+	if limit := h.limit(); len(r.Body) > 3*limit { // a form is at most three times its payload
+		return "", events.Errorf(events.CodeTooLarge, "the body has %d bytes; an event takes at most %d with its metadata", len(r.Body), limit)
+	}
+	hook := webhook.Request{Headers: r.Headers, Body: r.Body}
+	secrets, err := h.secrets(ctx, topic.Secrets)
+	if err != nil {
+		return "", err
+	}
+	if err := topic.Profile.Verify(hook, secrets); err != nil {
+		return "", err
+	}
+	payload, err := webhook.Payload(hook)
+	if err != nil {
+		return "", err
+	}
+	delivery, err := topic.Profile.Describe(hook, payload)
+	if err != nil {
+		return "", err
+	}
+	e := event(name, delivery, payload, now)
+	e.TraceParent = traceParent(hook)
+	m, err := events.Encoder{MaxSize: h.MaxSize}.Encode(e)
+	if err != nil {
+		return "", err
+	}
+	if err := h.Queue.Send(ctx, m); err != nil {
+		return "", events.Wrap(err, events.CodeUnavailable, "the event cannot be stored at the moment; send it again")
+	}
+	return e.ID, nil
+}
+
+func (h *Handler) limit() int {
+	if h.MaxSize == 0 {
+		return events.MaxMessageSize
+	}
+	return h.MaxSize
+}
+
+// secrets collects the live values of all secrets of a topic.
+func (h *Handler) secrets(ctx context.Context, names []string) ([]string, error) {
+	var all []string
+	for _, name := range names {
+		values, err := h.Secrets.Values(ctx, name)
+		if err != nil {
+			return nil, events.Wrap(err, events.CodeUnavailable, "the signature cannot be checked at the moment; send the event again")
+		}
+		all = append(all, values...)
+	}
+	return all, nil
+}
+
+func event(topic string, d webhook.Delivery, payload []byte, now time.Time) events.Event {
+	delivery := d.ID
+	if delivery == "" {
+		delivery = uuid.NewString()
+	}
+	group := ""
+	if d.Repository != "" {
+		group = events.Group(d.Host, d.Repository)
+	}
+	return events.Event{
+		ID: events.NewID(topic, delivery), Topic: topic, Payload: payload, Time: now,
+		Metadata: d.Metadata, Promoted: d.Promoted, Group: group,
+	}
+}
+
+// A trace or span id of zeros only is none.
+const (
+	noTrace = "00-00000000000000000000000000000000-"
+	noSpan  = "-0000000000000000-"
+)
+
+var traceParentPattern = regexp.MustCompile(`^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
+
+// traceParent continues the sender's trace or begins one (https://www.w3.org/TR/trace-context/).
+func traceParent(r webhook.Request) string {
+	if given, ok := r.Headers.Get("traceparent"); ok && traceParentPattern.MatchString(given) &&
+		!strings.HasPrefix(given, noTrace) && !strings.Contains(given, noSpan) {
+		return given
+	}
+	var id [24]byte
+	_, _ = rand.Read(id[:]) // never fails
+	return "00-" + hex.EncodeToString(id[:16]) + "-" + hex.EncodeToString(id[16:]) + "-01"
+}

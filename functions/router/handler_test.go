@@ -1,0 +1,164 @@
+package router_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/callboard/callboard/functions/router"
+	"github.com/callboard/callboard/internal/topology"
+	"github.com/callboard/callboard/pkg/events"
+	"github.com/callboard/callboard/pkg/events/eventstest"
+	"github.com/callboard/callboard/pkg/events/memory"
+)
+
+// wants routes by the given rules; nobody wants the unwanted topics.
+type wants struct {
+	rules    []events.Selector
+	unwanted []string
+}
+
+func (w wants) SubTopicRules(topic string) []events.Selector {
+	if topic != "github" {
+		return nil
+	}
+	return w.rules
+}
+
+func (w wants) Wanted(topic string) bool { return !slices.Contains(w.unwanted, topic) }
+
+// recorder is a publisher that remembers what it got.
+type recorder struct{ got []events.Event }
+
+func (r *recorder) Publish(_ context.Context, es ...events.Event) error {
+	r.got = append(r.got, es...)
+	return nil
+}
+
+// hops collects hops.
+type hops []events.Hop
+
+func (h *hops) Observe(_ context.Context, hop events.Hop) { *h = append(*h, hop) }
+
+func rules(t *testing.T, texts ...string) []events.Selector {
+	t.Helper()
+	list := make([]events.Selector, len(texts))
+	for i, text := range texts {
+		var err error
+		if list[i], err = events.ParseSelector(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return list
+}
+
+func batchOf(t *testing.T, es ...events.Event) events.SQSEvent {
+	t.Helper()
+	var batch events.SQSEvent
+	for i, e := range es {
+		m, err := events.Encode(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		batch.Records = append(batch.Records, m.SQS(fmt.Sprint("m", i), "r", 1))
+	}
+	return batch
+}
+
+func TestRouter(t *testing.T) {
+	t.Parallel()
+	const none, odd, unwanted = "no sub-topic", "sub-topic is not a name", "nobody subscribes to the sub-topic"
+	for name, test := range map[string]struct {
+		topic    string
+		rules    []string
+		metadata events.Metadata
+		payload  string
+		want     string // the topic
+		dropped  string // or why there is none
+	}{
+		"header":           {"github", []string{"header:X-Type"}, events.Metadata{"x-type": "push"}, `{}`, "github.push", ""},
+		"body":             {"github", []string{"body:event.type"}, nil, `{"event":{"type":"add"}}`, "github.add", ""},
+		"first rule":       {"github", []string{"header:x-type", "body:type"}, events.Metadata{"x-type": "a"}, `{"type":"b"}`, "github.a", ""},
+		"second rule":      {"github", []string{"header:x-type", "body:type"}, events.Metadata{"x-type": ""}, `{"type":"b"}`, "github.b", ""},
+		"several segments": {"github", []string{"body:type"}, nil, `{"type":"a.b"}`, "github.a.b", ""},
+		"longest":          {"github", []string{"body:type"}, nil, `{"type":"` + strings.Repeat("s", 193) + `"}`, "github." + strings.Repeat("s", 193), ""},
+		"absent":           {"github", []string{"header:x-type", "body:type"}, nil, `{}`, "", none},
+		"empty":            {"github", []string{"body:type"}, nil, `{"type":""}`, "", none},
+		"object":           {"github", []string{"body:type"}, nil, `{"type":{"name":"push"}}`, "", none},
+		"number":           {"github", []string{"body:type"}, nil, `{"type":1}`, "", none},
+		"not an object":    {"github", []string{"body:type"}, nil, `["type"]`, "", none},
+		"no rules":         {"other", []string{"body:type"}, nil, `{"type":"push"}`, "", none},
+		"space":            {"github", []string{"body:type"}, nil, `{"type":"a b"}`, "", odd},
+		"slash":            {"github", []string{"body:type"}, nil, `{"type":"../a"}`, "", odd},
+		"line":             {"github", []string{"body:type"}, nil, `{"type":"a\n"}`, "", odd},
+		"umlaut":           {"github", []string{"header:x-type"}, events.Metadata{"x-type": "ä"}, `{}`, "", odd},
+		"too long":         {"github", []string{"body:type"}, nil, `{"type":"` + strings.Repeat("s", 300) + `"}`, "", odd},
+		"nobody":           {"github", []string{"body:type"}, nil, `{"type":"star"}`, "", unwanted},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := eventstest.NewEvent(test.topic, 1)
+			e.Payload, e.Promoted, e.Metadata = []byte(" "+test.payload+"\n"), nil, events.Metadata{"x-other": "kept"}
+			for name, value := range test.metadata {
+				e.Metadata[name] = value
+			}
+			p, h := &recorder{}, &hops{}
+			b := &events.Batch{Function: topology.Router, Observer: h, Subscriber: router.New(p, wants{rules(t, test.rules...), []string{"github.star"}})}
+			if got := b.Handle(t.Context(), batchOf(t, e)); len(got.BatchItemFailures) != 0 {
+				t.Errorf("failures %v, want none: there is nothing to try again", got)
+			}
+			var want []events.Event
+			outcome := events.OutcomeDropped
+			if test.want != "" {
+				outcome, e.Topic = events.OutcomeOK, test.want
+				want = append(want, e)
+			}
+			if diff := cmp.Diff(want, p.got); diff != "" {
+				t.Errorf("published events, which differ from the received ones in the topic only (-want +got):\n%s", diff)
+			}
+			if hop := (*h)[0]; hop.Outcome != outcome || hop.Reason != test.dropped {
+				t.Errorf("outcome %q because of %q, want %q because of %q", hop.Outcome, hop.Reason, outcome, test.dropped)
+			}
+		})
+	}
+}
+
+func TestRouter_Batch(t *testing.T) {
+	t.Parallel()
+	broker := memory.New()
+	defer func() { _ = broker.Close() }()
+	pushes, all := &eventstest.Recorder{}, &eventstest.Recorder{}
+	for id, s := range map[string]*eventstest.Recorder{"github.push": pushes, "github.ping": all} {
+		if err := broker.Subscribe(id, []string{id}, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	es := make([]events.Event, 4)
+	for i, kind := range []string{"push", "nothing wanted", "ping", "push"} {
+		es[i] = eventstest.NewEvent("github", i)
+		es[i].Metadata["x-type"] = kind
+	}
+	b := &events.Batch{Observer: &hops{}, Subscriber: router.New(broker, wants{rules: rules(t, "header:x-type")})}
+	if got := b.Handle(t.Context(), batchOf(t, es...)); len(got.BatchItemFailures) != 0 {
+		t.Errorf("failures %v, want none", got)
+	}
+	if err := broker.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := make(map[string]events.Event)
+	for _, i := range []int{0, 3} {
+		e := es[i]
+		e.Topic = "github.push"
+		want[e.ID] = e
+	}
+	if diff := cmp.Diff(want, pushes.Events()); diff != "" {
+		t.Errorf("events of github.push (-want +got):\n%s", diff)
+	}
+	if got := all.Events(); len(got) != 1 || got[es[2].ID].Topic != "github.ping" {
+		t.Errorf("events of github.ping: %v, want the third", got)
+	}
+}
