@@ -1,0 +1,350 @@
+// Package embedded is the engine of `callboard dev`: it runs the functions of a topology in one process, called
+// with what an invocation carries in AWS, on durable queues, topics, tables, blobs and secrets in one folder.
+package embedded
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/callboard/callboard/internal/blob"
+	"github.com/callboard/callboard/internal/bolt"
+	"github.com/callboard/callboard/internal/secrets"
+	"github.com/callboard/callboard/internal/table/boltdb"
+	"github.com/callboard/callboard/pkg/events"
+)
+
+const (
+	databaseFile = "callboard.db"
+	engineFile   = "engine.json"
+
+	// How long a stop waits for requests, for the queues to become empty, and for functions that are running.
+	requestPatience  = 5 * time.Second
+	queuePatience    = 10 * time.Second
+	functionPatience = 5 * time.Second
+)
+
+// Engine is an open state folder. Only one process has it open at a time.
+type Engine struct {
+	Queues  *Queues
+	Trace   *Trace
+	Table   *boltdb.Table
+	Blobs   *blob.Dir
+	Secrets secrets.Dir
+
+	folder string
+	db     *bolt.DB
+}
+
+// Open opens a state folder, and creates it where there is none. It fails with [events.CodeUnavailable] if
+// another process has it open.
+func Open(folder string, queues []QueueSpec, subscriptions map[string][]string) (e *Engine, err error) {
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, events.Wrap(err, events.CodeUnavailable, "the state folder %s cannot be created", folder)
+	}
+	db, err := bolt.Open(filepath.Join(folder, databaseFile))
+	if err != nil {
+		if events.ErrorCode(err) == events.CodeUnavailable {
+			return nil, events.Wrap(err, events.CodeUnavailable, "the state folder %s is in use: another callboard runs on it; stop that one or choose another folder with --state", folder)
+		}
+		return nil, err
+	}
+	e = &Engine{folder: folder, db: db, Secrets: secrets.Dir(filepath.Join(folder, "secrets"))}
+	defer func() {
+		if err != nil {
+			_ = db.Close()
+		}
+	}()
+	if e.Queues, err = OpenQueues(db, queues, subscriptions); err != nil {
+		return nil, err
+	}
+	if e.Table, err = boltdb.New(db, time.Now); err != nil {
+		return nil, err
+	}
+	if e.Blobs, err = blob.Open(filepath.Join(folder, "blobs")); err != nil {
+		return nil, err
+	}
+	e.Trace, err = OpenTrace(db)
+	return e, err
+}
+
+// Close writes what is left and closes the folder.
+func (e *Engine) Close() error {
+	e.Trace.Close()
+	return errors.Join(e.Blobs.Close(), e.db.Close())
+}
+
+// Function is a function that the engine runs.
+type Function struct {
+	Name    string
+	Handler Handler
+	Timeout time.Duration
+	// Routes are the paths of the requests it answers.
+	Routes []string
+	// Queues are the queues it is fed from.
+	Queues []string
+	// BatchSize and Concurrency are those of its event source mappings.
+	BatchSize, Concurrency int
+	// Schedule is how often it is invoked with Event, if it is.
+	Schedule time.Duration
+	Event    []byte
+}
+
+// Queue is what the batch handler of a function may do with its queues.
+func (e *Engine) Queue(deadLetter string) events.Queue { return control{e.Queues, deadLetter} }
+
+// Server runs functions.
+type Server struct {
+	Engine    *Engine
+	Functions []Function
+	Observer  events.Observer
+	// Local answers requests below /_local/; the engine checks their token.
+	Local http.Handler
+	// Sample answers requests below /_sample/; nil if there is no sample repository server.
+	Sample http.Handler
+	// Version is what /version says.
+	Version string
+}
+
+// Serve runs the functions, answers HTTP on l and calls ready when it does. It goes on until ctx ends, then lets
+// what is there finish as long as that takes a bounded time, and returns how many messages are left in which
+// queue.
+func (s *Server) Serve(ctx context.Context, l net.Listener, ready func()) (left map[string]int, err error) {
+	token := rand.Text()
+	if err := s.Engine.announce(l.Addr(), token); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	defer s.Engine.retract()
+
+	// Three contexts end one after the other: no more requests, no more batches, no more time.
+	polling, stopPolling := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopPolling()
+	working, stopWorking := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWorking()
+
+	var functions sync.WaitGroup
+	for _, f := range s.Functions {
+		s.start(polling, working, &functions, f)
+	}
+
+	functions.Go(func() { s.Engine.maintain(polling) })
+	server := &http.Server{Handler: s.handler(token), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	ready()
+	select {
+	case <-ctx.Done():
+	case err = <-served:
+	}
+
+	within(requestPatience, func(c context.Context) {
+		if server.Shutdown(c) != nil {
+			_ = server.Close()
+		}
+	})
+	within(queuePatience, func(c context.Context) { _ = s.Drain(c) })
+	stopPolling()
+	overdue := time.AfterFunc(functionPatience, stopWorking)
+	functions.Wait()
+	overdue.Stop()
+
+	return s.left(), err
+}
+
+// left returns how many messages wait in which queue for a function.
+func (s *Server) left() map[string]int {
+	left := s.Engine.Queues.Depths()
+	queues := s.queues()
+	maps.DeleteFunc(left, func(name string, n int) bool { return n == 0 || !slices.Contains(queues, name) })
+	return left
+}
+
+// Waiting returns how many messages wait for a function.
+func (s *Server) Waiting() int {
+	n := 0
+	for _, waiting := range s.left() {
+		n += waiting
+	}
+	return n
+}
+
+// Drain waits until no message waits for a function or is being handled.
+func (s *Server) Drain(ctx context.Context) error { return s.Engine.Queues.Drain(ctx, s.queues()) }
+
+func (s *Server) queues() []string {
+	var names []string
+	for _, f := range s.Functions {
+		names = append(names, f.Queues...)
+	}
+	return names
+}
+
+func within(d time.Duration, f func(context.Context)) {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	f(ctx)
+}
+
+// start feeds a function from its queues and by its schedule.
+func (s *Server) start(polling, working context.Context, functions *sync.WaitGroup, f Function) {
+	for _, queue := range f.Queues {
+		m := &mapping{
+			queues: s.Engine.Queues, queue: queue, function: f.Name, handler: f.Handler, timeout: f.Timeout,
+			batchSize: f.BatchSize, concurrency: f.Concurrency, observer: s.Observer,
+		}
+		functions.Go(func() { m.run(polling, working) })
+	}
+	if f.Schedule > 0 {
+		functions.Go(func() { schedule(polling, working, f) })
+	}
+}
+
+// schedule invokes a function now, for what the last process left behind, and then at its interval.
+func schedule(polling, working context.Context, f Function) {
+	for polling.Err() == nil {
+		ctx, cancel := context.WithTimeout(working, f.Timeout)
+		if _, err := invoke(ctx, f.Handler, f.Event); err != nil {
+			slog.ErrorContext(ctx, "a scheduled invocation failed", "function", f.Name, "error", err)
+		}
+		cancel()
+		sleep(polling, f.Schedule)
+	}
+}
+
+// maintain deletes what has expired.
+func (e *Engine) maintain(ctx context.Context) {
+	for ctx.Err() == nil {
+		if _, err := e.Table.Sweep(ctx); err != nil && ctx.Err() == nil {
+			slog.ErrorContext(ctx, "expired items cannot be deleted", "error", err)
+		}
+		if err := e.Trace.prune(); err != nil {
+			slog.ErrorContext(ctx, "old traces cannot be deleted", "error", err)
+		}
+		sleep(ctx, time.Hour)
+	}
+}
+
+func (s *Server) handler(token string) http.Handler {
+	g := &gateway{}
+	for _, f := range s.Functions {
+		for _, path := range f.Routes {
+			g.routes = append(g.routes, Route{Path: path, Handler: f.Handler, Timeout: f.Timeout})
+		}
+	}
+	local := authorized(token, http.StripPrefix("/_local", s.Local))
+	sample := http.StripPrefix("/_sample", s.Sample)
+	// No http.ServeMux: it would redirect paths that API Gateway hands on as they are.
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch path := r.URL.Path; {
+		case path == "/health" && r.Method == http.MethodGet:
+			writeJSON(w, map[string]string{"status": "ok"})
+		case path == "/version" && r.Method == http.MethodGet:
+			writeJSON(w, map[string]string{"version": s.Version})
+		case strings.HasPrefix(path, "/_local/"):
+			local.ServeHTTP(w, r)
+		case strings.HasPrefix(path, "/_sample/") && s.Sample != nil:
+			sample.ServeHTTP(w, r)
+		default:
+			g.ServeHTTP(w, r)
+		}
+	})
+}
+
+func authorized(token string, h http.Handler) http.Handler {
+	want := []byte("Bearer " + token)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), want) != 1 {
+			gatewayError(w, http.StatusForbidden, "Forbidden")
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.MarshalWrite(w, v)
+}
+
+// Running tells how to reach the engine that has a state folder open.
+type Running struct {
+	URL   string `json:"url"`
+	PID   int    `json:"pid"`
+	Token string `json:"token"` // for the routes below /_local/
+}
+
+// announce leaves the address of the engine in its state folder.
+func (e *Engine) announce(addr net.Addr, token string) error {
+	data, err := json.Marshal(Running{URL: "http://" + addr.String(), PID: os.Getpid(), Token: token})
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(e.folder, engineFile)
+	if err := os.WriteFile(path+".new", data, 0o600); err != nil {
+		return events.Wrap(err, events.CodeUnavailable, "%s cannot be written", path)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return events.Wrap(err, events.CodeUnavailable, "%s cannot be written", path)
+	}
+	return nil
+}
+
+func (e *Engine) retract() { _ = os.Remove(filepath.Join(e.folder, engineFile)) }
+
+// Find returns how to reach the engine that runs on a state folder. It fails with [events.CodeNotFound] if none
+// does, also where one that was killed left its address behind.
+func Find(ctx context.Context, folder string) (Running, error) {
+	none := events.Errorf(events.CodeNotFound, "no callboard runs on the state folder %s: start one with \"callboard dev\"", folder)
+	data, err := os.ReadFile(filepath.Join(folder, engineFile)) //nolint:gosec // the operator says which folder
+	if errors.Is(err, fs.ErrNotExist) {
+		return Running{}, none
+	}
+	if err != nil {
+		return Running{}, events.Wrap(err, events.CodeUnavailable, "the state folder %s cannot be read", folder)
+	}
+	var r Running
+	if json.Unmarshal(data, &r) != nil {
+		return Running{}, none
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL+"/_local/", nil)
+	if err != nil {
+		return Running{}, none
+	}
+	req.Header.Set("Authorization", "Bearer "+r.Token)
+	response, err := (&http.Client{Timeout: 5 * time.Second}).Do(req)
+	if err != nil {
+		return Running{}, none
+	}
+	_ = response.Body.Close()
+	if response.StatusCode == http.StatusForbidden { // somebody else has the port now
+		return Running{}, none
+	}
+	return r, nil
+}
+
+// FindHops reads the trace of an event in a folder that no engine has open.
+func FindHops(folder, id string) ([]events.Hop, error) {
+	if _, err := os.Stat(filepath.Join(folder, databaseFile)); err != nil {
+		return nil, events.Wrap(err, events.CodeNotFound, "there is no state in the folder %s", folder)
+	}
+	db, err := bolt.Open(filepath.Join(folder, databaseFile))
+	if err != nil {
+		return nil, err
+	}
+	hops, err := findHops(db, id)
+	return hops, errors.Join(err, db.Close())
+}

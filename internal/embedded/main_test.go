@@ -1,0 +1,5 @@
+package embedded
+
+import "log/slog"
+
+var discard = slog.New(slog.DiscardHandler)

@@ -1,0 +1,557 @@
+package embedded
+
+import (
+	"cmp"
+	"container/heap"
+	"context"
+	"encoding/binary"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/google/uuid"
+	"go.etcd.io/bbolt"
+
+	"github.com/callboard/callboard/internal/bolt"
+	"github.com/callboard/callboard/pkg/events"
+)
+
+// QueueSpec describes a queue.
+type QueueSpec struct {
+	Name string
+	// Visibility is how long a received message stays hidden if nobody says otherwise.
+	Visibility time.Duration
+	// MaxReceives is how often a message is handed out before it goes to DeadLetter; 0 means for ever.
+	MaxReceives int
+	DeadLetter  string
+}
+
+// Queues are durable queues and topics with the semantics of SQS and SNS: at least once, visibility timeout,
+// receive count, redrive to a dead-letter queue, and AWS's limits on messages. Everything that was accepted is on
+// the disk. What a process had received and not deleted when it died is visible again when the next one opens the
+// file, and that receive does not count.
+type Queues struct {
+	db *bolt.DB
+
+	mu            sync.Mutex
+	queues        map[string]*queue
+	subscriptions map[string][]string // topic → names of queues
+	changed       chan struct{}       // closed and replaced whenever a queue may have become empty
+}
+
+// arnPrefix makes an ARN of the name of a queue.
+const arnPrefix = "arn:aws:sqs:embedded:000000000000:"
+
+var queuesBucket = []byte("queues")
+
+// OpenQueues makes the queues of a database usable; messages of queues that are not in specs are kept.
+func OpenQueues(db *bolt.DB, specs []QueueSpec, subscriptions map[string][]string) (*Queues, error) {
+	q := &Queues{db: db, queues: make(map[string]*queue), subscriptions: maps.Clone(subscriptions), changed: make(chan struct{})}
+	if q.subscriptions == nil {
+		q.subscriptions = make(map[string][]string)
+	}
+	for _, spec := range specs {
+		if err := q.add(spec); err != nil {
+			return nil, err
+		}
+	}
+	return q, nil
+}
+
+// add creates a queue, or loads what is in it.
+func (q *Queues) add(spec QueueSpec) error {
+	one := &queue{QueueSpec: spec, wake: make(chan struct{}, 1), open: make(map[string]*entry)}
+	err := q.db.Update(func(tx *bbolt.Tx) error {
+		root, err := tx.CreateBucketIfNotExists(queuesBucket)
+		if err != nil {
+			return err
+		}
+		bucket, err := root.CreateBucketIfNotExists([]byte(spec.Name))
+		if err != nil {
+			return err
+		}
+		one.entries = nil
+		return bucket.ForEach(func(k, v []byte) error {
+			s, _, err := decodeStored(v)
+			if err != nil {
+				return err
+			}
+			one.entries = append(one.entries, &entry{seq: binary.BigEndian.Uint64(k), visible: s.Visible, receives: s.Receives, stored: s.Receives})
+			return nil
+		})
+	})
+	if err != nil {
+		return events.Wrap(err, events.CodeInternal, "queue %s cannot be opened", spec.Name)
+	}
+	heap.Init(&one.entries)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.queues[spec.Name] = one
+	return nil
+}
+
+// subscribe adds a queue to those that get the messages of a topic.
+func (q *Queues) subscribe(topic, queue string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.subscriptions[topic] = append(q.subscriptions[topic], queue)
+}
+
+// queue is the state of one queue beside its messages, which stay on the disk.
+type queue struct {
+	QueueSpec
+	wake chan struct{} // something may have become visible
+
+	entries entries           // guarded by Queues.mu
+	open    map[string]*entry // by receipt; guarded by Queues.mu
+}
+
+// entry is one message of a queue.
+type entry struct {
+	seq      uint64
+	visible  time.Time // when it can be received
+	receives int       // how often it was handed out
+	stored   int       // the same as the disk knows it
+	receipt  string    // of the last receive; "" if none is open
+	index    int       // in the heap
+}
+
+// entries is a heap: the entry that is visible first, then the oldest.
+type entries []*entry
+
+func (h entries) Len() int { return len(h) }
+func (h entries) Less(i, j int) bool {
+	return cmp.Or(h[i].visible.Compare(h[j].visible), cmp.Compare(h[i].seq, h[j].seq)) < 0
+}
+func (h entries) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+// Push implements heap.Interface.
+func (h *entries) Push(x any) {
+	e := x.(*entry) //nolint:forcetypeassert,errcheck // only entries are pushed
+	e.index = len(*h)
+	*h = append(*h, e)
+}
+
+// Pop implements heap.Interface.
+func (h *entries) Pop() any {
+	last := len(*h) - 1
+	e := (*h)[last]
+	*h = (*h)[:last]
+	return e
+}
+
+// stored is the head of a message on the disk; the body follows it.
+type stored struct {
+	ID         string                      `json:"id"`
+	Attributes map[string]events.Attribute `json:"attributes"`
+	GroupID    string                      `json:"group"`
+	Receives   int                         `json:"receives"`
+	Visible    time.Time                   `json:"visible"`
+}
+
+func encodeStored(s stored, body string) ([]byte, error) {
+	head, err := json.Marshal(s)
+	if err != nil {
+		return nil, err
+	}
+	data := binary.AppendUvarint(make([]byte, 0, len(head)+len(body)+4), uint64(len(head)))
+	return append(append(data, head...), body...), nil
+}
+
+func decodeStored(data []byte) (s stored, body []byte, err error) {
+	size, n := binary.Uvarint(data)
+	if n <= 0 || size > uint64(len(data)-n) { //nolint:gosec // n is at most the length of data
+		return stored{}, nil, events.Errorf(events.CodeInternal, "a stored message is damaged")
+	}
+	head := data[n : n+int(size)] //nolint:gosec // bounded by the length of data
+	if err := json.Unmarshal(head, &s); err != nil {
+		return stored{}, nil, events.Wrap(err, events.CodeInternal, "a stored message is damaged")
+	}
+	return s, data[n+len(head):], nil
+}
+
+// put is a message on its way into a queue.
+type put struct {
+	queue   string
+	message events.Message
+}
+
+// Send puts a message into a queue.
+func (q *Queues) Send(ctx context.Context, queue string, m events.Message) error {
+	if err := m.Validate(events.MaxSQSMessageSize); err != nil {
+		return err
+	}
+	return q.store(ctx, []put{{queue, m}}, "", nil)
+}
+
+// Publish puts each event into the queues that subscribe to its topic, in one commit.
+func (q *Queues) Publish(ctx context.Context, es ...events.Event) error {
+	errs := make(events.PublishError, len(es))
+	failed := false
+	var puts []put
+	for i, e := range es {
+		m, err := events.Encode(e)
+		if err != nil {
+			errs[i], failed = err, true
+			continue
+		}
+		q.mu.Lock()
+		for _, name := range q.subscriptions[e.Topic] {
+			puts = append(puts, put{name, m})
+		}
+		q.mu.Unlock()
+	}
+	if err := q.store(ctx, puts, "", nil); err != nil {
+		return err
+	}
+	if failed {
+		return errs
+	}
+	return nil
+}
+
+// store puts messages into queues and removes entries of one queue, in one commit.
+func (q *Queues) store(ctx context.Context, puts []put, from string, remove []*entry) error {
+	if err := ctx.Err(); err != nil {
+		return events.Wrap(err, events.CodeUnavailable, "the time is over")
+	}
+	if len(puts) == 0 && len(remove) == 0 {
+		return nil
+	}
+	values := make([][]byte, len(puts))
+	for i, p := range puts {
+		if q.get(p.queue) == nil {
+			return events.Errorf(events.CodeNotFound, "there is no queue %s", p.queue)
+		}
+		var err error
+		if values[i], err = encodeStored(stored{ID: uuid.NewString(), Attributes: p.message.Attributes, GroupID: p.message.GroupID}, p.message.Body); err != nil {
+			return events.Wrap(err, events.CodeInvalid, "the message cannot be stored")
+		}
+	}
+	seqs := make([]uint64, len(puts))
+	err := q.db.Update(func(tx *bbolt.Tx) error {
+		root := tx.Bucket(queuesBucket)
+		for i, p := range puts {
+			bucket := root.Bucket([]byte(p.queue))
+			seq, err := bucket.NextSequence()
+			if err != nil {
+				return err
+			}
+			seqs[i] = seq
+			if err := bucket.Put(key(seq), values[i]); err != nil {
+				return err
+			}
+		}
+		return removeEntries(root, from, remove)
+	})
+	if err != nil {
+		return events.Wrap(err, events.CodeUnavailable, "the queue cannot be written")
+	}
+
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i, p := range puts {
+		to := q.queues[p.queue]
+		heap.Push(&to.entries, &entry{seq: seqs[i]})
+		to.signal()
+	}
+	q.forget(from, remove)
+	return nil
+}
+
+func removeEntries(root *bbolt.Bucket, from string, remove []*entry) error {
+	for _, e := range remove {
+		if err := root.Bucket([]byte(from)).Delete(key(e.seq)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forget takes entries that are gone from the disk out of the heap. Queues.mu is held.
+func (q *Queues) forget(from string, gone []*entry) {
+	for _, e := range gone {
+		heap.Remove(&q.queues[from].entries, e.index)
+		delete(q.queues[from].open, e.receipt)
+	}
+	if len(gone) > 0 {
+		close(q.changed)
+		q.changed = make(chan struct{})
+	}
+}
+
+func (q *Queues) get(name string) *queue {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.queues[name]
+}
+
+func (one *queue) signal() {
+	select {
+	case one.wake <- struct{}{}:
+	default:
+	}
+}
+
+func key(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
+
+// received is a message that was handed out.
+type received struct {
+	entry   *entry
+	receipt string
+	count   int // receives of the message with this one
+	stored  int // receives that the disk knows
+	message events.SQSMessage
+}
+
+// receive waits for up to n messages. Those that were handed out too often go to the dead-letter queue instead,
+// of which gaveUp is told. It returns nothing when ctx ends.
+func (q *Queues) receive(ctx context.Context, name string, n int, gaveUp func(events.Message)) ([]*received, error) {
+	one := q.get(name)
+	for {
+		batch, wait := q.take(one, n)
+		if len(batch) > 0 {
+			batch, err := q.load(ctx, one, batch, gaveUp)
+			if err != nil || len(batch) > 0 {
+				return batch, err
+			}
+			continue
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, nil
+		case <-one.wake:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// take hides up to n visible entries and counts their receive, or tells when the next one becomes visible.
+func (q *Queues) take(one *queue, n int) (batch []*received, wait time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	for len(batch) < n && len(one.entries) > 0 && !one.entries[0].visible.After(now) {
+		e := one.entries[0]
+		delete(one.open, e.receipt)
+		e.visible, e.receipt = now.Add(one.Visibility), uuid.NewString()
+		e.receives++
+		one.open[e.receipt] = e
+		heap.Fix(&one.entries, 0)
+		batch = append(batch, &received{entry: e, receipt: e.receipt, count: e.receives, stored: e.stored})
+	}
+	if len(one.entries) == 0 {
+		return batch, time.Hour
+	}
+	if next := one.entries[0].visible.Sub(now); next > 0 {
+		return batch, next
+	}
+	one.signal() // there is more for another receiver
+	return batch, 0
+}
+
+// load reads the messages of a batch. Receives that ended without an answer are counted on the disk first.
+func (q *Queues) load(ctx context.Context, one *queue, batch []*received, gaveUp func(events.Message)) ([]*received, error) {
+	var kept, uncounted []*received
+	var dead []*entry
+	var puts []put
+	err := q.db.View(func(tx *bbolt.Tx) error {
+		bucket := tx.Bucket(queuesBucket).Bucket([]byte(one.Name))
+		for _, r := range batch {
+			s, body, err := decodeStored(bucket.Get(key(r.entry.seq)))
+			if err != nil {
+				return err
+			}
+			m := events.Message{Body: string(body), Attributes: s.Attributes, GroupID: s.GroupID}
+			if one.MaxReceives > 0 && r.count > one.MaxReceives {
+				dead, puts = append(dead, r.entry), append(puts, put{one.DeadLetter, m})
+				continue
+			}
+			if r.count-1 > r.stored {
+				uncounted = append(uncounted, r)
+			}
+			r.message = m.SQS(s.ID, r.receipt, r.count)
+			r.message.EventSourceARN = arnPrefix + one.Name
+			kept = append(kept, r)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, events.Wrap(err, events.CodeInternal, "queue %s cannot be read", one.Name)
+	}
+	if err := q.count(one, uncounted); err != nil {
+		return nil, err
+	}
+	if err := q.store(context.WithoutCancel(ctx), puts, one.Name, dead); err != nil {
+		return nil, err
+	}
+	for _, p := range puts {
+		gaveUp(p.message)
+	}
+	return kept, nil
+}
+
+// count stores all receives of the messages but this last one.
+func (q *Queues) count(one *queue, list []*received) error {
+	if len(list) == 0 {
+		return nil
+	}
+	return q.db.Update(func(tx *bbolt.Tx) error {
+		for _, r := range list {
+			if err := rewrite(tx, one.Name, r.entry.seq, r.count-1, time.Time{}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// rewrite stores the receive count of a message and when it becomes visible. A message that somebody else has
+// received and deleted in the meantime stays deleted.
+func rewrite(tx *bbolt.Tx, queue string, seq uint64, receives int, visible time.Time) error {
+	bucket := tx.Bucket(queuesBucket).Bucket([]byte(queue))
+	value := bucket.Get(key(seq))
+	if value == nil {
+		return nil
+	}
+	s, body, err := decodeStored(value)
+	if err != nil {
+		return err
+	}
+	s.Receives, s.Visible = receives, visible
+	if value, err = encodeStored(s, string(body)); err != nil {
+		return err
+	}
+	return bucket.Put(key(seq), value)
+}
+
+// hide sets when a received message becomes visible again. It is made durable by settle.
+func (q *Queues) hide(name, receipt string, d time.Duration) error {
+	if d < 0 || d > 12*time.Hour {
+		return events.Errorf(events.CodeInvalid, "a message can be hidden for 0 to 12 hours, not %v", d)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if one := q.queues[name]; one != nil && one.open[receipt] != nil {
+		e := one.open[receipt]
+		e.visible = time.Now().Add(d)
+		heap.Fix(&one.entries, e.index)
+		one.signal() // it may be visible at once, also while its function has not answered: as in SQS
+		return nil
+	}
+	return events.Errorf(events.CodeNotFound, "the receipt handle is not valid any more")
+}
+
+// settle ends the receive of a batch in one commit: what is done is deleted, the rest keeps its receive count and
+// becomes visible when it should. Receipts that are not the last of their message are ignored.
+func (q *Queues) settle(name string, batch []*received, done func(*received) bool) error {
+	type failure struct {
+		e       *entry
+		count   int
+		visible time.Time
+	}
+	var gone []*entry
+	var failures []failure
+	q.mu.Lock()
+	one := q.queues[name]
+	for _, r := range batch {
+		switch {
+		case r.entry.receipt != r.receipt: // handed out again since
+		case done(r):
+			gone = append(gone, r.entry)
+		default:
+			failures = append(failures, failure{r.entry, r.entry.receives, r.entry.visible})
+		}
+	}
+	// An entry that is being deleted must not be handed out once more.
+	for _, e := range gone {
+		e.visible = time.Now().Add(time.Hour)
+		heap.Fix(&one.entries, e.index)
+	}
+	q.mu.Unlock()
+	err := q.db.Update(func(tx *bbolt.Tx) error {
+		for _, f := range failures {
+			if err := rewrite(tx, name, f.e.seq, f.count, f.visible); err != nil {
+				return err
+			}
+		}
+		return removeEntries(tx.Bucket(queuesBucket), name, gone)
+	})
+	if err != nil {
+		return events.Wrap(err, events.CodeUnavailable, "queue %s cannot be written", name)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, f := range failures {
+		f.e.stored = f.count
+		one.signal()
+	}
+	q.forget(name, gone)
+	return nil
+}
+
+// Depths returns how many messages each queue holds, hidden ones included.
+func (q *Queues) Depths() map[string]int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	depths := make(map[string]int, len(q.queues))
+	for name, one := range q.queues {
+		depths[name] = len(one.entries)
+	}
+	return depths
+}
+
+// Drain waits until the named queues are empty.
+func (q *Queues) Drain(ctx context.Context, names []string) error {
+	for {
+		q.mu.Lock()
+		changed, left := q.changed, 0
+		for _, name := range names {
+			left += len(q.queues[name].entries)
+		}
+		q.mu.Unlock()
+		if left == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+// Messages returns what is in a queue, oldest first.
+func (q *Queues) Messages(name string) ([]events.Message, error) {
+	var list []events.Message
+	err := q.db.View(func(tx *bbolt.Tx) error {
+		root := tx.Bucket(queuesBucket)
+		if root == nil || root.Bucket([]byte(name)) == nil {
+			return nil
+		}
+		return root.Bucket([]byte(name)).ForEach(func(_, v []byte) error {
+			s, body, err := decodeStored(v)
+			if err != nil {
+				return err
+			}
+			list = append(list, events.Message{Body: string(body), Attributes: s.Attributes, GroupID: s.GroupID})
+			return nil
+		})
+	})
+	return list, err
+}
+
+// names returns the names of all queues, sorted.
+func (q *Queues) names() []string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Sorted(maps.Keys(q.queues))
+}
