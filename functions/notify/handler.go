@@ -163,7 +163,7 @@ func (n *notifier) owners(ctx context.Context, refs []catalog.Ref) ([]catalog.Re
 		if !ok {
 			own = asked[ref]
 		}
-		if len(own) == 0 {
+		if len(own) == 0 && !ownerless(ref) {
 			n.reachedNobody(ctx, ref)
 		}
 		for _, owner := range own {
@@ -174,6 +174,11 @@ func (n *notifier) owners(ctx context.Context, refs []catalog.Ref) ([]catalog.Re
 		}
 	}
 	return owners, nil
+}
+
+// ownerless tells whether an entity is of a kind that nobody owns.
+func ownerless(ref catalog.Ref) bool {
+	return ref.Kind == "user" || ref.Kind == "group" || ref.Kind == "location"
 }
 
 func (n *notifier) ownersInEvent() map[catalog.Ref][]catalog.Ref {
