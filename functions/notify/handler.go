@@ -188,7 +188,7 @@ func (n *notifier) ownersInEvent() map[catalog.Ref][]catalog.Ref {
 	var changed struct {
 		Owners map[catalog.Ref][]catalog.Ref `json:"owners"`
 	}
-	if err := json.Unmarshal(n.event.Payload, &changed, jsontext.AllowDuplicateNames(true)); err != nil {
+	if err := json.Unmarshal(n.event.Payload, &changed, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)); err != nil {
 		return nil // the catalog knows owners too
 	}
 	return changed.Owners

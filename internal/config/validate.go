@@ -7,8 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bmatcuk/doublestar/v4"
-
+	"github.com/callboard/callboard/pkg/catalog"
 	"github.com/callboard/callboard/pkg/events"
 )
 
@@ -256,16 +255,8 @@ func (v validator) hasTopicFrom(from string) bool {
 }
 
 func (v validator) catalogPath(path, s string) {
-	const right = "write a path with a leading slash such as \"/catalog-info.yaml\", or a glob such as \"**/catalog-info.yaml\""
-	file := strings.TrimPrefix(s, "/")
-	for segment := range strings.SplitSeq(file, "/") {
-		if segment == "" || segment == "." || segment == ".." {
-			v.add(path, "is %q: %s", s, right)
-			return
-		}
-	}
-	if !doublestar.ValidatePattern(file) {
-		v.add(path, "is %q, which is not a glob: %s", s, right)
+	if _, err := catalog.CompilePattern(s); err != nil {
+		v.add(path, "%s", events.ErrorMessage(err))
 	}
 }
 

@@ -151,7 +151,7 @@ type Response struct {
 
 // JSON returns a response with v as its body.
 func JSON(status int, v any) Response {
-	body, err := json.Marshal(v, json.Deterministic(true), json.FormatNilSliceAsNull(false))
+	body, err := json.Marshal(v, json.Deterministic(true), json.FormatNilSliceAsNull(false), jsontext.AllowInvalidUTF8(true))
 	if err != nil {
 		return Error(events.Wrap(err, events.CodeInternal, "The answer could not be written."))
 	}
@@ -219,7 +219,7 @@ func (h Handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	if err != nil {
 		response = Error(err)
 	}
-	return json.Marshal(response, json.Deterministic(true))
+	return json.Marshal(response, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
 }
 
 // MethodNotAllowed is the response to a known path that is called with another method than those in allow, a

@@ -55,7 +55,7 @@ func TestDamagedItemsAreRefused(t *testing.T) {
 	if _, err := decodeItem(table.Key{}, good); err != nil {
 		t.Fatal(err)
 	}
-	for n := range len(good) {
+	for n := range good {
 		if item, err := decodeItem(table.Key{}, good[:n]); err == nil {
 			t.Errorf("the first %d of %d bytes are read as %v", n, len(good), item)
 		}

@@ -250,6 +250,7 @@ func (m model) do(op table.Op) events.Code {
 	for _, c := range op.Conditions {
 		holds := exists
 		switch c.Kind {
+		case table.KindExists:
 		case table.KindNotExists:
 			holds = !exists
 		case table.KindEqual:
@@ -262,6 +263,7 @@ func (m model) do(op table.Op) events.Code {
 	}
 
 	switch op.Kind {
+	case table.KindCheck:
 	case table.KindPut:
 		m.store(op.Item)
 	case table.KindDelete:

@@ -126,7 +126,7 @@ func (f *fixture) same(want, got table.Item) {
 	}
 }
 
-// fails fails the test unless err has this code.
+// fails ends the test unless err has this code.
 func (f *fixture) fails(what string, err error, want events.Code) {
 	f.Helper()
 	if got := events.ErrorCode(err); got != want {
