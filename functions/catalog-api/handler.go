@@ -5,7 +5,6 @@ package catalogapi
 import (
 	"context"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -41,10 +40,7 @@ func (h *Handler) Handle(ctx context.Context, r *httpapi.Request) (httpapi.Respo
 	if _, err := h.Auth.Authenticate(ctx, r.Headers["authorization"], auth.CatalogRead); err != nil {
 		return httpapi.Response{}, err
 	}
-	path, err := segments(r.Path)
-	if err != nil {
-		return httpapi.Response{}, err
-	}
+	path := segments(r.Path)
 	switch {
 	case len(path) == 1 && path[0] == "entities":
 		return get(r, func() (httpapi.Response, error) { return h.list(ctx, r) })
@@ -67,21 +63,13 @@ func get(r *httpapi.Request, answer func() (httpapi.Response, error)) (httpapi.R
 	return answer()
 }
 
-// segments returns the decoded parts of a path below the base; none where the path is outside of it.
-func segments(path string) ([]string, error) {
+// segments returns the parts of a path below the base; none where the path is outside of it.
+func segments(path string) []string {
 	rest, ok := strings.CutPrefix(strings.TrimPrefix(path, "/api"), "/catalog/")
 	if !ok {
-		return nil, nil
+		return nil
 	}
-	parts := strings.Split(rest, "/")
-	for i, part := range parts {
-		decoded, err := url.PathUnescape(part)
-		if err != nil {
-			return nil, events.Errorf(events.CodeInvalid, "The path is not percent-encoded as it should be.")
-		}
-		parts[i] = decoded
-	}
-	return parts, nil
+	return strings.Split(rest, "/")
 }
 
 func (h *Handler) byName(ctx context.Context, kind, namespace, name string) (httpapi.Response, error) {

@@ -39,7 +39,7 @@ func (m *mapping) run(ctx, abort context.Context) {
 		wg.Go(func() {
 			for ctx.Err() == nil {
 				if err := m.poll(ctx, abort); err != nil {
-					slog.ErrorContext(ctx, "a queue cannot be read", "queue", m.queue, "error", err)
+					slog.ErrorContext(ctx, "a queue cannot be used", "queue", m.queue, "error", err)
 					sleep(ctx, time.Second)
 				}
 			}

@@ -3,10 +3,12 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
 	"errors"
+	"io"
 	"io/fs"
 	"log/slog"
 	"maps"
@@ -31,12 +33,18 @@ import (
 const (
 	databaseFile = "callboard.db"
 	engineFile   = "engine.json"
+	newSuffix    = ".new" // of a file that is being written
 
-	// How long a stop waits for requests, for the queues to become empty, and for functions that are running.
-	requestPatience  = 5 * time.Second
-	queuePatience    = 10 * time.Second
-	functionPatience = 5 * time.Second
+	// requestTimeout is how long a request may take to arrive
+	// (https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html).
+	requestTimeout = 30 * time.Second
 )
+
+// patience is how long a stop waits for requests, for the queues to become empty, for functions that are running,
+// and for those that have been told to stop.
+type patience struct{ requests, queues, functions, stubborn time.Duration }
+
+var defaultPatience = patience{requests: 5 * time.Second, queues: 10 * time.Second, functions: 5 * time.Second, stubborn: 5 * time.Second}
 
 // Engine is an open state folder. Only one process has it open at a time.
 type Engine struct {
@@ -52,7 +60,7 @@ type Engine struct {
 
 // Open opens a state folder, and creates it where there is none. It fails with [events.CodeUnavailable] if
 // another process has it open.
-func Open(folder string, queues []QueueSpec, subscriptions map[string][]string) (e *Engine, err error) {
+func Open(folder string, queues []QueueSpec, subscriptions map[string][]string) (_ *Engine, err error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, events.Wrap(err, events.CodeUnavailable, "the state folder %s cannot be created", folder)
 	}
@@ -63,12 +71,19 @@ func Open(folder string, queues []QueueSpec, subscriptions map[string][]string) 
 		}
 		return nil, err
 	}
-	e = &Engine{folder: folder, db: db, Secrets: secrets.Dir(filepath.Join(folder, "secrets"))}
+	e := &Engine{folder: folder, db: db, Secrets: secrets.Dir(filepath.Join(folder, "secrets"))}
 	defer func() {
-		if err != nil {
-			_ = db.Close()
+		if err == nil {
+			return
 		}
+		if e.Blobs != nil {
+			_ = e.Blobs.Close()
+		}
+		_ = db.Close()
 	}()
+	if err := e.removeTemporary(); err != nil {
+		return nil, events.Wrap(err, events.CodeUnavailable, "the state folder %s cannot be cleaned up", folder)
+	}
 	if e.Queues, err = OpenQueues(db, queues, subscriptions); err != nil {
 		return nil, err
 	}
@@ -78,8 +93,21 @@ func Open(folder string, queues []QueueSpec, subscriptions map[string][]string) 
 	if e.Blobs, err = blob.Open(filepath.Join(folder, "blobs")); err != nil {
 		return nil, err
 	}
-	e.Trace, err = OpenTrace(db)
-	return e, err
+	if e.Trace, err = OpenTrace(db); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// removeTemporary removes what a process that was killed left half written, and its address.
+func (e *Engine) removeTemporary() error {
+	errs := []error{e.Secrets.RemoveUnfinished()}
+	for _, name := range []string{engineFile, engineFile + newSuffix} {
+		if err := os.Remove(filepath.Join(e.folder, name)); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Close writes what is left and closes the folder.
@@ -118,14 +146,18 @@ type Server struct {
 	Sample http.Handler
 	// Version is what /version says.
 	Version string
+	// URL is where the engine can be reached from this machine.
+	URL string
+
+	patience patience // zero means the default
 }
 
 // Serve runs the functions, answers HTTP on l and calls ready when it does. It goes on until ctx ends, then lets
 // what is there finish as long as that takes a bounded time, and returns how many messages are left in which
 // queue.
 func (s *Server) Serve(ctx context.Context, l net.Listener, ready func()) (left map[string]int, err error) {
-	token := rand.Text()
-	if err := s.Engine.announce(l.Addr(), token); err != nil {
+	running := Running{URL: s.URL, PID: os.Getpid(), Token: rand.Text()}
+	if err := s.Engine.announce(running); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	defer s.Engine.retract()
@@ -142,7 +174,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, ready func()) (left 
 	}
 
 	functions.Go(func() { s.Engine.maintain(polling) })
-	server := &http.Server{Handler: s.handler(token), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	server := &http.Server{Handler: s.handler(running), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: requestTimeout, IdleTimeout: time.Minute}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	ready()
@@ -151,17 +183,22 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, ready func()) (left 
 	case err = <-served:
 	}
 
-	within(requestPatience, func(c context.Context) {
+	p := cmp.Or(s.patience, defaultPatience)
+	within(p.requests, func(c context.Context) {
 		if server.Shutdown(c) != nil {
 			_ = server.Close()
 		}
 	})
-	within(queuePatience, func(c context.Context) { _ = s.Drain(c) })
+	within(p.queues, func(c context.Context) { _ = s.Drain(c) })
 	stopPolling()
-	overdue := time.AfterFunc(functionPatience, stopWorking)
-	functions.Wait()
-	overdue.Stop()
-
+	stopped := make(chan struct{})
+	go func() { functions.Wait(); close(stopped) }()
+	if !ends(stopped, p.functions) {
+		stopWorking()
+		if !ends(stopped, p.stubborn) {
+			slog.ErrorContext(ctx, "a function does not stop; it is left behind, and what it works on comes again")
+		}
+	}
 	return s.left(), err
 }
 
@@ -191,6 +228,18 @@ func (s *Server) queues() []string {
 		names = append(names, f.Queues...)
 	}
 	return names
+}
+
+// ends waits for a channel to be closed, and tells whether it was in time.
+func ends(c <-chan struct{}, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-c:
+		return true
+	case <-timer.C:
+		return false
+	}
 }
 
 func within(d time.Duration, f func(context.Context)) {
@@ -231,21 +280,24 @@ func (e *Engine) maintain(ctx context.Context) {
 		if _, err := e.Table.Sweep(ctx); err != nil && ctx.Err() == nil {
 			slog.ErrorContext(ctx, "expired items cannot be deleted", "error", err)
 		}
-		if err := e.Trace.prune(); err != nil {
+		if err := e.Trace.prune(ctx); err != nil {
 			slog.ErrorContext(ctx, "old traces cannot be deleted", "error", err)
 		}
 		sleep(ctx, time.Hour)
 	}
 }
 
-func (s *Server) handler(token string) http.Handler {
+func (s *Server) handler(running Running) http.Handler {
 	g := &gateway{}
 	for _, f := range s.Functions {
 		for _, path := range f.Routes {
 			g.routes = append(g.routes, Route{Path: path, Handler: f.Handler, Timeout: f.Timeout})
 		}
 	}
-	local := authorized(token, http.StripPrefix("/_local", s.Local))
+	identity := authorized(running.Token, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, Running{URL: running.URL, PID: running.PID})
+	}))
+	local := authorized(running.Token, http.StripPrefix("/_local", s.Local))
 	sample := http.StripPrefix("/_sample", s.Sample)
 	// No http.ServeMux: it would redirect paths that API Gateway hands on as they are.
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -254,6 +306,8 @@ func (s *Server) handler(token string) http.Handler {
 			writeJSON(w, map[string]string{"status": "ok"})
 		case path == "/version" && r.Method == http.MethodGet:
 			writeJSON(w, map[string]string{"version": s.Version})
+		case path == identityPath:
+			identity.ServeHTTP(w, r)
 		case strings.HasPrefix(path, "/_local/"):
 			local.ServeHTTP(w, r)
 		case strings.HasPrefix(path, "/_sample/") && s.Sample != nil:
@@ -271,6 +325,7 @@ func authorized(token string, h http.Handler) http.Handler {
 			gatewayError(w, http.StatusForbidden, "Forbidden")
 			return
 		}
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // waiting for a drain may take longer
 		h.ServeHTTP(w, r)
 	})
 }
@@ -280,24 +335,28 @@ func writeJSON(w http.ResponseWriter, v any) {
 	_ = json.MarshalWrite(w, v)
 }
 
+// identityPath is where an engine tells who has its token which engine it is.
+const identityPath = "/_local/engine"
+
 // Running tells how to reach the engine that has a state folder open.
 type Running struct {
 	URL   string `json:"url"`
 	PID   int    `json:"pid"`
-	Token string `json:"token"` // for the routes below /_local/
+	Token string `json:"token,omitzero"` // for the routes below /_local/
 }
 
 // announce leaves the address of the engine in its state folder.
-func (e *Engine) announce(addr net.Addr, token string) error {
-	data, err := json.Marshal(Running{URL: "http://" + addr.String(), PID: os.Getpid(), Token: token})
+func (e *Engine) announce(r Running) error {
+	data, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
 	path := filepath.Join(e.folder, engineFile)
-	if err := os.WriteFile(path+".new", data, 0o600); err != nil {
-		return events.Wrap(err, events.CodeUnavailable, "%s cannot be written", path)
+	err = os.WriteFile(path+newSuffix, data, 0o600)
+	if err == nil {
+		err = os.Rename(path+newSuffix, path)
 	}
-	if err := os.Rename(path+".new", path); err != nil {
+	if err != nil {
 		return events.Wrap(err, events.CodeUnavailable, "%s cannot be written", path)
 	}
 	return nil
@@ -320,20 +379,36 @@ func Find(ctx context.Context, folder string) (Running, error) {
 	if json.Unmarshal(data, &r) != nil {
 		return Running{}, none
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL+"/_local/", nil)
-	if err != nil {
-		return Running{}, none
-	}
-	req.Header.Set("Authorization", "Bearer "+r.Token)
-	response, err := (&http.Client{Timeout: 5 * time.Second}).Do(req)
-	if err != nil {
-		return Running{}, none
-	}
-	_ = response.Body.Close()
-	if response.StatusCode == http.StatusForbidden { // somebody else has the port now
+	if !r.answers(ctx) {
 		return Running{}, none
 	}
 	return r, nil
+}
+
+// answers tells whether the engine itself answers at its address, and not somebody who has the port now.
+func (r Running) answers(ctx context.Context) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL+identityPath, nil)
+	if err != nil {
+		return false
+	}
+	req.Header.Set("Authorization", "Bearer "+r.Token)
+	response, err := LocalClient(5 * time.Second).Do(req)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<10))
+	var other Running
+	return err == nil && response.StatusCode == http.StatusOK && json.Unmarshal(body, &other) == nil && other.PID == r.PID
+}
+
+// LocalClient returns a client for the routes below /_local/. It shows their token to nobody else: it uses no
+// proxy and follows no redirect.
+func LocalClient(timeout time.Duration) *http.Client {
+	return &http.Client{
+		Timeout: timeout, Transport: &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 // FindHops reads the trace of an event in a folder that no engine has open.

@@ -43,7 +43,7 @@ type gateway struct {
 
 // ServeHTTP implements http.Handler.
 func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	route, parameters, ok := g.match(r.URL.EscapedPath())
+	route, parameters, ok := g.match(r.URL.Path)
 	if !ok {
 		gatewayError(w, http.StatusNotFound, "Not Found")
 		return
@@ -168,13 +168,14 @@ type requestHTTP struct {
 // invocation returns what the function gets for a request.
 func invocation(r *http.Request, route string, parameters map[string]string, body []byte) ([]byte, error) {
 	now := time.Now().UTC()
+	// Other than its name says, the rawPath of an HTTP API is decoded; the query string is not.
 	source, _, _ := net.SplitHostPort(r.RemoteAddr)
 	p := proxyRequest{
-		Version: "2.0", RouteKey: "ANY " + route, RawPath: r.URL.EscapedPath(), RawQueryString: r.URL.RawQuery,
+		Version: "2.0", RouteKey: "ANY " + route, RawPath: r.URL.Path, RawQueryString: r.URL.RawQuery,
 		Headers: map[string]string{"host": r.Host}, PathParameters: parameters,
 		RequestContext: requestContext{
 			HTTP: requestHTTP{
-				Method: r.Method, Path: r.URL.EscapedPath(), Protocol: r.Proto, SourceIP: source, UserAgent: r.UserAgent(),
+				Method: r.Method, Path: r.URL.Path, Protocol: r.Proto, SourceIP: source, UserAgent: r.UserAgent(),
 			},
 			RequestID: uuid.NewString(), RouteKey: "ANY " + route, Stage: "$default",
 			Time: now.Format("02/Jan/2006:15:04:05 -0700"), TimeEpoch: now.UnixMilli(),
@@ -239,7 +240,7 @@ func respond(w http.ResponseWriter, answer []byte) {
 		gatewayError(w, http.StatusInternalServerError, "Internal Server Error")
 		return
 	}
-	if err := json.Unmarshal(answer, &p); err != nil || p.StatusCode < 100 || p.StatusCode > 999 {
+	if err := json.Unmarshal(answer, &p); err != nil || p.StatusCode < 200 || p.StatusCode > 599 {
 		slog.Error("a function's answer is not an HTTP response", "error", err)
 		gatewayError(w, http.StatusInternalServerError, "Internal Server Error")
 		return
@@ -253,6 +254,7 @@ func respond(w http.ResponseWriter, answer []byte) {
 			return
 		}
 	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8") // unless it says otherwise; nothing is guessed
 	for name, value := range p.Headers {
 		w.Header().Set(name, value)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -36,16 +35,10 @@ func gatewayOf(h Handler, paths ...string) http.Handler {
 	return g
 }
 
-func do(t *testing.T, h http.Handler, r *http.Request) (*http.Response, string) {
-	t.Helper()
+func do(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
-	response := w.Result()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response, string(body)
+	return w
 }
 
 func TestGateway_Invocation(t *testing.T) {
@@ -56,7 +49,7 @@ func TestGateway_Invocation(t *testing.T) {
 	r.Header.Set("X-Latin", "caf\xe9")
 	r.Header.Set("Cookie", "a=1; b=2")
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	_, body := do(t, gatewayOf(echo, "/events/http/{topic}"), r)
+	body := do(gatewayOf(echo, "/events/http/{topic}"), r).Body.String()
 	var got proxyRequest
 	if err := json.Unmarshal([]byte(body), &got); err != nil {
 		t.Fatal(err)
@@ -83,6 +76,19 @@ func TestGateway_Invocation(t *testing.T) {
 	}
 }
 
+// The path comes decoded, the query string as it was sent.
+func TestGateway_Path(t *testing.T) {
+	t.Parallel()
+	r := httptest.NewRequest(http.MethodGet, "/catalog/a%20b/c?q=a%20b", nil)
+	var got proxyRequest
+	if err := json.Unmarshal(do(gatewayOf(echo, "/catalog/{proxy+}"), r).Body.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.RawPath != "/catalog/a b/c" || got.PathParameters["proxy"] != "a b/c" || got.RawQueryString != "q=a%20b" {
+		t.Errorf("the invocation is %+v", got)
+	}
+}
+
 // The rule by which API Gateway decides what is text.
 func TestGateway_Base64(t *testing.T) {
 	t.Parallel()
@@ -95,7 +101,7 @@ func TestGateway_Base64(t *testing.T) {
 		if contentType != "" {
 			r.Header.Set("Content-Type", contentType)
 		}
-		_, body := do(t, gatewayOf(echo, "/x"), r)
+		body := do(gatewayOf(echo, "/x"), r).Body.String()
 		var got proxyRequest
 		if err := json.Unmarshal([]byte(body), &got); err != nil {
 			t.Fatal(err)
@@ -154,12 +160,13 @@ func TestGateway_Limits(t *testing.T) {
 		{"unknown path", answer("ok"), httptest.NewRequest(http.MethodGet, "/y", nil), http.StatusNotFound},
 		{"error", handlerFunc(func(context.Context, []byte) ([]byte, error) { return nil, errors.New("no") }), body(1), http.StatusInternalServerError},
 		{"panic", handlerFunc(func(context.Context, []byte) ([]byte, error) { panic("no") }), body(1), http.StatusInternalServerError},
+		{"informational status", handlerFunc(func(context.Context, []byte) ([]byte, error) { return []byte(`{"statusCode":100}`), nil }), body(1), http.StatusInternalServerError},
 		{"no response", handlerFunc(func(context.Context, []byte) ([]byte, error) { return []byte("{}"), nil }), body(1), http.StatusInternalServerError},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			if got, body := do(t, gatewayOf(test.handler, "/x"), test.request); got.StatusCode != test.want {
-				t.Errorf("status %d with %.100s, want %d", got.StatusCode, body, test.want)
+			if got := do(gatewayOf(test.handler, "/x"), test.request); got.Code != test.want {
+				t.Errorf("status %d with %.100s, want %d", got.Code, got.Body, test.want)
 			}
 		})
 	}
@@ -170,9 +177,10 @@ func TestGateway_Response(t *testing.T) {
 	h := handlerFunc(func(context.Context, []byte) ([]byte, error) {
 		return []byte(`{"statusCode":202,"headers":{"content-type":"application/json","x-events-id":"a:1"},"cookies":["a=1"],"body":"{}"}`), nil
 	})
-	response, body := do(t, gatewayOf(h, "/x"), httptest.NewRequest(http.MethodGet, "/x", nil))
-	if response.StatusCode != 202 || body != "{}" || response.Header.Get("X-Events-Id") != "a:1" || response.Header.Get("Set-Cookie") != "a=1" {
-		t.Errorf("the response is %d %v %q", response.StatusCode, response.Header, body)
+	response := do(gatewayOf(h, "/x"), httptest.NewRequest(http.MethodGet, "/x", nil))
+	body := response.Body.String()
+	if response.Code != http.StatusAccepted || body != "{}" || response.Header().Get("X-Events-Id") != "a:1" || response.Header().Get("Set-Cookie") != "a=1" {
+		t.Errorf("the response is %d %v %q", response.Code, response.Header(), body)
 	}
 }
 
@@ -201,6 +209,17 @@ func TestMapping_Invoke(t *testing.T) {
 				t.Errorf("%s: failed %v, want %v", test.answer, failed, test.failed)
 			}
 		}
+	}
+}
+
+// What a function says nothing about is not guessed from its body.
+func TestGateway_ContentType(t *testing.T) {
+	t.Parallel()
+	h := handlerFunc(func(context.Context, []byte) ([]byte, error) {
+		return []byte(`{"statusCode":200,"body":"<html><script>"}`), nil
+	})
+	if got := do(gatewayOf(h, "/x"), httptest.NewRequest(http.MethodGet, "/x", nil)).Header().Get("Content-Type"); got != "text/plain; charset=utf-8" {
+		t.Errorf("the content type is %q", got)
 	}
 }
 

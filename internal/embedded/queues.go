@@ -38,13 +38,16 @@ type Queues struct {
 	mu            sync.Mutex
 	queues        map[string]*queue
 	subscriptions map[string][]string // topic → names of queues
-	changed       chan struct{}       // closed and replaced whenever a queue may have become empty
+	changed       chan struct{}       // closed and replaced whenever a message is gone, or rests again
 }
 
 // arnPrefix makes an ARN of the name of a queue.
 const arnPrefix = "arn:aws:sqs:embedded:000000000000:"
 
 var queuesBucket = []byte("queues")
+
+// outOfSight is when a message becomes visible that is being deleted or moved.
+var outOfSight = time.Unix(1<<40, 0)
 
 // OpenQueues makes the queues of a database usable; messages of queues that are not in specs are kept.
 func OpenQueues(db *bolt.DB, specs []QueueSpec, subscriptions map[string][]string) (*Queues, error) {
@@ -92,20 +95,13 @@ func (q *Queues) add(spec QueueSpec) error {
 	return nil
 }
 
-// subscribe adds a queue to those that get the messages of a topic.
-func (q *Queues) subscribe(topic, queue string) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.subscriptions[topic] = append(q.subscriptions[topic], queue)
-}
-
 // queue is the state of one queue beside its messages, which stay on the disk.
 type queue struct {
 	QueueSpec
 	wake chan struct{} // something may have become visible
 
 	entries entries           // guarded by Queues.mu
-	open    map[string]*entry // by receipt; guarded by Queues.mu
+	open    map[string]*entry // what is in flight, by receipt; guarded by Queues.mu
 }
 
 // entry is one message of a queue.
@@ -114,8 +110,8 @@ type entry struct {
 	visible  time.Time // when it can be received
 	receives int       // how often it was handed out
 	stored   int       // the same as the disk knows it
-	receipt  string    // of the last receive; "" if none is open
-	index    int       // in the heap
+	receipt  string    // of the last receive; "" if it is not in flight
+	index    int       // in the heap; -1 when it is not there
 }
 
 // entries is a heap: the entry that is visible first, then the oldest.
@@ -125,6 +121,7 @@ func (h entries) Len() int { return len(h) }
 func (h entries) Less(i, j int) bool {
 	return cmp.Or(h[i].visible.Compare(h[j].visible), cmp.Compare(h[i].seq, h[j].seq)) < 0
 }
+
 func (h entries) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].index, h[j].index = i, j
@@ -132,7 +129,7 @@ func (h entries) Swap(i, j int) {
 
 // Push implements heap.Interface.
 func (h *entries) Push(x any) {
-	e := x.(*entry) //nolint:forcetypeassert,errcheck // only entries are pushed
+	e := x.(*entry)
 	e.index = len(*h)
 	*h = append(*h, e)
 }
@@ -141,7 +138,9 @@ func (h *entries) Push(x any) {
 func (h *entries) Pop() any {
 	last := len(*h) - 1
 	e := (*h)[last]
+	(*h)[last] = nil
 	*h = (*h)[:last]
+	e.index = -1
 	return e
 }
 
@@ -276,13 +275,30 @@ func removeEntries(root *bbolt.Bucket, from string, remove []*entry) error {
 // forget takes entries that are gone from the disk out of the heap. Queues.mu is held.
 func (q *Queues) forget(from string, gone []*entry) {
 	for _, e := range gone {
+		q.queues[from].rest(e)
 		heap.Remove(&q.queues[from].entries, e.index)
-		delete(q.queues[from].open, e.receipt)
 	}
 	if len(gone) > 0 {
-		close(q.changed)
-		q.changed = make(chan struct{})
+		q.change()
 	}
+}
+
+// change wakes those who wait for queues to become empty. Queues.mu is held.
+func (q *Queues) change() {
+	close(q.changed)
+	q.changed = make(chan struct{})
+}
+
+// rest ends the last receive of an entry. Queues.mu is held.
+func (one *queue) rest(e *entry) {
+	delete(one.open, e.receipt)
+	e.receipt = ""
+}
+
+// show sets when an entry becomes visible. Queues.mu is held.
+func (one *queue) show(e *entry, at time.Time) {
+	e.visible = at
+	heap.Fix(&one.entries, e.index)
 }
 
 func (q *Queues) get(name string) *queue {
@@ -307,31 +323,35 @@ type received struct {
 	count   int // receives of the message with this one
 	stored  int // receives that the disk knows
 	message events.SQSMessage
+	dead    *events.Message // what goes to the dead-letter queue, if it was received too often
 }
 
 // receive waits for up to n messages. Those that were handed out too often go to the dead-letter queue instead,
 // of which gaveUp is told. It returns nothing when ctx ends.
 func (q *Queues) receive(ctx context.Context, name string, n int, gaveUp func(events.Message)) ([]*received, error) {
 	one := q.get(name)
-	for {
+	for ctx.Err() == nil {
 		batch, wait := q.take(one, n)
 		if len(batch) > 0 {
-			batch, err := q.load(ctx, one, batch, gaveUp)
-			if err != nil || len(batch) > 0 {
-				return batch, err
+			loaded, err := q.load(ctx, one, batch, gaveUp)
+			if err != nil {
+				q.release(one, batch)
+				return nil, err
+			}
+			if len(loaded) > 0 {
+				return loaded, nil
 			}
 			continue
 		}
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
-			timer.Stop()
-			return nil, nil
 		case <-one.wake:
 		case <-timer.C:
 		}
 		timer.Stop()
 	}
+	return nil, nil
 }
 
 // take hides up to n visible entries and counts their receive, or tells when the next one becomes visible.
@@ -340,39 +360,61 @@ func (q *Queues) take(one *queue, n int) (batch []*received, wait time.Duration)
 	defer q.mu.Unlock()
 	now := time.Now()
 	for len(batch) < n && len(one.entries) > 0 && !one.entries[0].visible.After(now) {
-		e := one.entries[0]
-		delete(one.open, e.receipt)
+		e := heap.Pop(&one.entries).(*entry)
+		one.rest(e)
 		e.visible, e.receipt = now.Add(one.Visibility), uuid.NewString()
 		e.receives++
 		one.open[e.receipt] = e
-		heap.Fix(&one.entries, 0)
 		batch = append(batch, &received{entry: e, receipt: e.receipt, count: e.receives, stored: e.stored})
 	}
+	for _, r := range batch {
+		heap.Push(&one.entries, r.entry)
+	}
+	if len(batch) > 0 {
+		// This receiver looks away from the queue now; another one has to watch for what becomes visible next.
+		one.signal()
+		return batch, 0
+	}
 	if len(one.entries) == 0 {
-		return batch, time.Hour
+		return nil, time.Hour
 	}
-	if next := one.entries[0].visible.Sub(now); next > 0 {
-		return batch, next
+	return nil, one.entries[0].visible.Sub(now)
+}
+
+// release undoes take for a batch that could not be handed out.
+func (q *Queues) release(one *queue, batch []*received) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, r := range batch {
+		if r.entry.receipt == r.receipt {
+			r.entry.receives--
+			one.rest(r.entry)
+			one.show(r.entry, time.Now())
+		}
 	}
-	one.signal() // there is more for another receiver
-	return batch, 0
+	one.signal()
+	q.change()
 }
 
 // load reads the messages of a batch. Receives that ended without an answer are counted on the disk first.
 func (q *Queues) load(ctx context.Context, one *queue, batch []*received, gaveUp func(events.Message)) ([]*received, error) {
-	var kept, uncounted []*received
-	var dead []*entry
-	var puts []put
+	var kept, uncounted, gone []*received
 	err := q.db.View(func(tx *bbolt.Tx) error {
 		bucket := tx.Bucket(queuesBucket).Bucket([]byte(one.Name))
 		for _, r := range batch {
-			s, body, err := decodeStored(bucket.Get(key(r.entry.seq)))
+			value := bucket.Get(key(r.entry.seq))
+			if value == nil { // it was deleted by a commit that was reported as failed
+				gone = append(gone, r)
+				continue
+			}
+			s, body, err := decodeStored(value)
 			if err != nil {
 				return err
 			}
 			m := events.Message{Body: string(body), Attributes: s.Attributes, GroupID: s.GroupID}
 			if one.MaxReceives > 0 && r.count > one.MaxReceives {
-				dead, puts = append(dead, r.entry), append(puts, put{one.DeadLetter, m})
+				r.dead = &m
+				gone = append(gone, r)
 				continue
 			}
 			if r.count-1 > r.stored {
@@ -388,15 +430,37 @@ func (q *Queues) load(ctx context.Context, one *queue, batch []*received, gaveUp
 		return nil, events.Wrap(err, events.CodeInternal, "queue %s cannot be read", one.Name)
 	}
 	if err := q.count(one, uncounted); err != nil {
-		return nil, err
+		return nil, events.Wrap(err, events.CodeUnavailable, "queue %s cannot be written", one.Name)
 	}
-	if err := q.store(context.WithoutCancel(ctx), puts, one.Name, dead); err != nil {
+	var puts []put
+	var remove []*entry
+	for _, r := range q.withhold(one, gone) {
+		remove = append(remove, r.entry)
+		if r.dead != nil {
+			puts = append(puts, put{one.DeadLetter, *r.dead})
+		}
+	}
+	if err := q.store(context.WithoutCancel(ctx), puts, one.Name, remove); err != nil {
 		return nil, err
 	}
 	for _, p := range puts {
 		gaveUp(p.message)
 	}
 	return kept, nil
+}
+
+// withhold keeps messages from being handed out again while they are moved. It returns those that have not been
+// already.
+func (q *Queues) withhold(one *queue, batch []*received) (current []*received) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, r := range batch {
+		if r.entry.receipt == r.receipt {
+			one.show(r.entry, outOfSight)
+			current = append(current, r)
+		}
+	}
+	return current
 }
 
 // count stores all receives of the messages but this last one.
@@ -414,8 +478,8 @@ func (q *Queues) count(one *queue, list []*received) error {
 	})
 }
 
-// rewrite stores the receive count of a message and when it becomes visible. A message that somebody else has
-// received and deleted in the meantime stays deleted.
+// rewrite stores the receive count of a message and when it becomes visible. What somebody who has received it
+// since has written stays: that it is deleted, or received more often.
 func rewrite(tx *bbolt.Tx, queue string, seq uint64, receives int, visible time.Time) error {
 	bucket := tx.Bucket(queuesBucket).Bucket([]byte(queue))
 	value := bucket.Get(key(seq))
@@ -425,6 +489,9 @@ func rewrite(tx *bbolt.Tx, queue string, seq uint64, receives int, visible time.
 	s, body, err := decodeStored(value)
 	if err != nil {
 		return err
+	}
+	if s.Receives > receives {
+		return nil
 	}
 	s.Receives, s.Visible = receives, visible
 	if value, err = encodeStored(s, string(body)); err != nil {
@@ -440,61 +507,68 @@ func (q *Queues) hide(name, receipt string, d time.Duration) error {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if one := q.queues[name]; one != nil && one.open[receipt] != nil {
-		e := one.open[receipt]
-		e.visible = time.Now().Add(d)
-		heap.Fix(&one.entries, e.index)
-		one.signal() // it may be visible at once, also while its function has not answered: as in SQS
-		return nil
+	one := q.queues[name]
+	if one == nil || one.open[receipt] == nil || one.open[receipt].visible.Equal(outOfSight) {
+		return events.Errorf(events.CodeNotFound, "the receipt handle is not valid any more")
 	}
-	return events.Errorf(events.CodeNotFound, "the receipt handle is not valid any more")
+	one.show(one.open[receipt], time.Now().Add(d))
+	one.signal() // it may be visible at once, also while its function has not answered: as in SQS
+	return nil
 }
 
 // settle ends the receive of a batch in one commit: what is done is deleted, the rest keeps its receive count and
-// becomes visible when it should. Receipts that are not the last of their message are ignored.
+// becomes visible when it should. Receipts that are not the last of their message are ignored. If the commit
+// fails the visibility timeout decides when the messages come again.
 func (q *Queues) settle(name string, batch []*received, done func(*received) bool) error {
-	type failure struct {
+	type change struct {
 		e       *entry
 		count   int
 		visible time.Time
 	}
-	var gone []*entry
-	var failures []failure
+	var gone, failed []change
+	var remove []*entry
 	q.mu.Lock()
 	one := q.queues[name]
 	for _, r := range batch {
-		switch {
-		case r.entry.receipt != r.receipt: // handed out again since
-		case done(r):
-			gone = append(gone, r.entry)
-		default:
-			failures = append(failures, failure{r.entry, r.entry.receives, r.entry.visible})
+		if r.entry.receipt != r.receipt { // handed out again since
+			continue
+		}
+		c := change{r.entry, r.entry.receives, r.entry.visible}
+		if done(r) {
+			one.show(r.entry, outOfSight)
+			gone, remove = append(gone, c), append(remove, r.entry)
+		} else {
+			one.rest(r.entry)
+			failed = append(failed, c)
 		}
 	}
-	// An entry that is being deleted must not be handed out once more.
-	for _, e := range gone {
-		e.visible = time.Now().Add(time.Hour)
-		heap.Fix(&one.entries, e.index)
-	}
 	q.mu.Unlock()
+	if len(gone)+len(failed) == 0 {
+		return nil
+	}
 	err := q.db.Update(func(tx *bbolt.Tx) error {
-		for _, f := range failures {
-			if err := rewrite(tx, name, f.e.seq, f.count, f.visible); err != nil {
+		for _, c := range failed {
+			if err := rewrite(tx, name, c.e.seq, c.count, c.visible); err != nil {
 				return err
 			}
 		}
-		return removeEntries(tx.Bucket(queuesBucket), name, gone)
+		return removeEntries(tx.Bucket(queuesBucket), name, remove)
 	})
-	if err != nil {
-		return events.Wrap(err, events.CodeUnavailable, "queue %s cannot be written", name)
-	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, f := range failures {
-		f.e.stored = f.count
+	defer q.change()
+	if err != nil {
+		for _, c := range gone {
+			one.rest(c.e)
+			one.show(c.e, c.visible)
+		}
 		one.signal()
+		return events.Wrap(err, events.CodeUnavailable, "queue %s cannot be written", name)
 	}
-	q.forget(name, gone)
+	for _, c := range failed {
+		c.e.stored = max(c.e.stored, c.count)
+	}
+	q.forget(name, remove)
 	return nil
 }
 
@@ -509,16 +583,22 @@ func (q *Queues) Depths() map[string]int {
 	return depths
 }
 
-// Drain waits until the named queues are empty.
+// Drain waits until the named queues are empty. Where ctx has a deadline it does not wait for messages that rest
+// beyond it.
 func (q *Queues) Drain(ctx context.Context, names []string) error {
+	deadline, bounded := ctx.Deadline()
+	busy := func(name string) bool {
+		one := q.queues[name]
+		if len(one.entries) == 0 {
+			return false
+		}
+		return !bounded || len(one.open) > 0 || one.entries[0].visible.Before(deadline)
+	}
 	for {
 		q.mu.Lock()
-		changed, left := q.changed, 0
-		for _, name := range names {
-			left += len(q.queues[name].entries)
-		}
+		changed, wait := q.changed, slices.ContainsFunc(names, busy)
 		q.mu.Unlock()
-		if left == 0 {
+		if !wait {
 			return nil
 		}
 		select {
@@ -547,11 +627,4 @@ func (q *Queues) Messages(name string) ([]events.Message, error) {
 		})
 	})
 	return list, err
-}
-
-// names returns the names of all queues, sorted.
-func (q *Queues) names() []string {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return slices.Sorted(maps.Keys(q.queues))
 }

@@ -51,9 +51,11 @@ func (tr *transport) Subscribe(t testing.TB, id string, topics []string, s event
 			t.Fatal(err)
 		}
 	}
+	tr.Queues.mu.Lock()
 	for _, topic := range topics {
-		tr.subscribe(topic, id)
+		tr.subscriptions[topic] = append(tr.subscriptions[topic], id)
 	}
+	tr.Queues.mu.Unlock()
 	tr.mu.Lock()
 	tr.subs = append(tr.subs, id)
 	tr.mu.Unlock()

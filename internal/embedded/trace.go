@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"go.etcd.io/bbolt"
 
 	"github.com/callboard/callboard/internal/bolt"
@@ -28,12 +29,12 @@ type Trace struct {
 	wake chan struct{}
 	done chan struct{}
 
-	mu      sync.Mutex
-	pending []events.Hop
-	number  uint32
-	closed  bool
-	flushed *sync.Cond // signalled when what was pending is written
-	writing bool
+	mu       sync.Mutex
+	pending  []events.Hop
+	observed uint64 // how many hops there were
+	written  uint64 // how many of them are on the disk, or never will be
+	progress *sync.Cond
+	closed   bool
 }
 
 var _ events.Observer = (*Trace)(nil)
@@ -41,7 +42,7 @@ var _ events.Observer = (*Trace)(nil)
 // OpenTrace opens the trace in a database.
 func OpenTrace(db *bolt.DB) (*Trace, error) {
 	t := &Trace{db: db, wake: make(chan struct{}, 1), done: make(chan struct{})}
-	t.flushed = sync.NewCond(&t.mu)
+	t.progress = sync.NewCond(&t.mu)
 	err := db.Update(func(tx *bbolt.Tx) error {
 		_, err := tx.CreateBucketIfNotExists(hopsBucket)
 		return err
@@ -53,36 +54,42 @@ func OpenTrace(db *bolt.DB) (*Trace, error) {
 	return t, nil
 }
 
-// prune deletes what is too old, a bounded part in each commit.
-func (t *Trace) prune() error {
+// prune deletes what is too old, a bounded part in each commit, until ctx ends.
+func (t *Trace) prune(ctx context.Context) error {
 	const most = 1000
 	oldest := time.Now().Add(-traceRetention)
-	for {
+	var from []byte
+	for ctx.Err() == nil {
 		var old [][]byte
 		err := t.db.View(func(tx *bbolt.Tx) error {
 			c := tx.Bucket(hopsBucket).Cursor()
-			for k, _ := c.First(); k != nil && len(old) < most; k, _ = c.Next() {
+			k, _ := c.Seek(from)
+			for ; k != nil && len(old) < most; k, _ = c.Next() {
 				if hopTime(k).Before(oldest) {
 					old = append(old, slices.Clone(k))
 				}
 			}
-			return nil
-		})
-		if err != nil || len(old) == 0 {
-			return err
-		}
-		err = t.db.Update(func(tx *bbolt.Tx) error {
-			for _, k := range old {
-				if err := tx.Bucket(hopsBucket).Delete(k); err != nil {
-					return err
-				}
-			}
+			from = slices.Clone(k)
 			return nil
 		})
 		if err != nil {
 			return err
 		}
+		if len(old) > 0 {
+			err = t.db.Update(func(tx *bbolt.Tx) error {
+				for _, k := range old {
+					if err := tx.Bucket(hopsBucket).Delete(k); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		if err != nil || from == nil {
+			return err
+		}
 	}
+	return nil
 }
 
 // Observe remembers a hop.
@@ -96,6 +103,7 @@ func (t *Trace) Observe(_ context.Context, h events.Hop) {
 		return
 	}
 	t.pending = append(t.pending, h)
+	t.observed++
 	select {
 	case t.wake <- struct{}{}:
 	default:
@@ -112,40 +120,42 @@ func (t *Trace) run() {
 
 func (t *Trace) write() {
 	t.mu.Lock()
-	hops, number := t.pending, t.number
-	t.pending, t.writing = nil, true
-	t.number += uint32(len(hops)) //nolint:gosec // only tells hops of one nanosecond apart
+	hops, number := t.pending, uint32(t.written) //nolint:gosec // only tells hops of one nanosecond apart
+	t.pending = nil
 	t.mu.Unlock()
-	if len(hops) > 0 {
-		err := t.db.Update(func(tx *bbolt.Tx) error {
-			bucket := tx.Bucket(hopsBucket)
-			for i, h := range hops {
-				value, err := json.Marshal(h)
-				if err != nil {
-					return err
-				}
-				if err := bucket.Put(hopKey(h, number+uint32(i)), value); err != nil { //nolint:gosec // as above
-					return err
-				}
+	if len(hops) == 0 {
+		return
+	}
+	err := t.db.Update(func(tx *bbolt.Tx) error {
+		for i, h := range hops {
+			// What comes from outside need not be text, and no hop may take others with it.
+			value, err := json.Marshal(h, jsontext.AllowInvalidUTF8(true))
+			if err == nil {
+				err = tx.Bucket(hopsBucket).Put(hopKey(h, number+uint32(i)), value)
 			}
-			return nil
-		})
-		if err != nil {
-			slog.Error("the trace cannot be written", "error", err)
+			if err != nil {
+				slog.Error("a hop cannot be written to the trace", "function", h.Function, "error", err)
+			}
 		}
+		return nil
+	})
+	if err != nil {
+		slog.Error("the trace cannot be written", "error", err)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.writing = false
-	t.flushed.Broadcast()
+	t.written += uint64(len(hops))
+	t.progress.Broadcast()
 }
 
-// Close writes what is left.
+// Close writes what is left. Closing twice is no error.
 func (t *Trace) Close() {
 	t.mu.Lock()
-	t.closed = true
+	if !t.closed {
+		t.closed = true
+		close(t.wake)
+	}
 	t.mu.Unlock()
-	close(t.wake)
 	<-t.done
 }
 
@@ -153,8 +163,8 @@ func (t *Trace) Close() {
 // It is empty for an event that is not known.
 func (t *Trace) Find(id string) ([]events.Hop, error) {
 	t.mu.Lock()
-	for !t.closed && (len(t.pending) > 0 || t.writing) {
-		t.flushed.Wait()
+	for until := t.observed; t.written < until; {
+		t.progress.Wait()
 	}
 	t.mu.Unlock()
 	return findHops(t.db, id)
@@ -168,7 +178,10 @@ func findHops(db *bolt.DB, id string) ([]events.Hop, error) {
 		for queue := []string{id}; len(queue) > 0 && bucket != nil; queue = queue[1:] {
 			prefix := hopPrefix(queue[0])
 			c := bucket.Cursor()
-			for k, v := c.Seek(prefix); bytes.HasPrefix(k, prefix) && len(k) == len(prefix)+hopSuffix; k, v = c.Next() {
+			for k, v := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, v = c.Next() {
+				if len(k) != len(prefix)+hopSuffix {
+					continue // of an id that has a zero byte itself
+				}
 				var h events.Hop
 				if err := json.Unmarshal(v, &h); err != nil {
 					return err
@@ -194,7 +207,7 @@ const hopSuffix = 8 + 4
 func hopPrefix(id string) []byte { return append([]byte(id), 0) }
 
 func hopKey(h events.Hop, number uint32) []byte {
-	k := binary.BigEndian.AppendUint64(hopPrefix(h.Event), uint64(h.Time.UnixNano())) //nolint:gosec // after 1970
+	k := binary.BigEndian.AppendUint64(hopPrefix(h.Event), uint64(h.Time.UnixNano()))
 	return binary.BigEndian.AppendUint32(k, number)
 }
 

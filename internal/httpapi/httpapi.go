@@ -18,7 +18,7 @@ import (
 // Request is a request as a function gets it.
 type Request struct {
 	Method     string
-	Path       string // without the stage, still percent-encoded as the client sent it
+	Path       string // without the stage, percent-decoded
 	RawQuery   string
 	Headers    map[string]string // lower-case names; several values of one name are joined with commas
 	Parameters map[string]string // path parameters of the route

@@ -60,6 +60,27 @@ func values(name, text string) ([]string, error) {
 	return vs, nil
 }
 
+// unfinished begins the name of a file that is being written.
+const unfinished = ".new-"
+
+// RemoveUnfinished removes what processes left behind that were killed while they generated a secret.
+func (d Dir) RemoveUnfinished() error {
+	root, err := os.OpenRoot(string(d))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	err = fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !strings.HasPrefix(entry.Name(), unfinished) {
+			return err
+		}
+		return root.Remove(filepath.FromSlash(name))
+	})
+	return errors.Join(err, root.Close())
+}
+
 // Generate gives the secret a random value of 256 bits if it does not exist, durably. References are left alone.
 func (d Dir) Generate(name string) error {
 	if strings.Contains(name, ":") {
@@ -75,7 +96,7 @@ func (d Dir) Generate(name string) error {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // never fails
 	// A half-written secret must never be taken for a whole one.
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	f, err := os.CreateTemp(filepath.Dir(path), unfinished+"*")
 	if err != nil {
 		return events.Wrap(err, events.CodeUnavailable, "secret %q cannot be generated", name)
 	}
