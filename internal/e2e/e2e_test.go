@@ -1,0 +1,509 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/callboard/callboard/pkg/events"
+	"github.com/callboard/callboard/pkg/webhook"
+)
+
+const (
+	config   = "testdata/events-config.json"
+	petstore = "/catalog/entities/by-name/component/default/petstore"
+)
+
+func TestMain(m *testing.M) { os.Exit(Main(m)) }
+
+// push is a webhook as the sample repository server made it.
+type push struct {
+	Event   string         `json:"event"`
+	Payload jsontext.Value `json:"payload"`
+}
+
+// change is what a push does to the sample repository; a nil file is removed.
+type change struct {
+	Repo    string             `json:"Repo,omitempty"`
+	Files   map[string]*string `json:"Files"`
+	Message string             `json:"Message,omitempty"`
+	Force   bool               `json:"Force,omitempty"`
+	Base    string             `json:"Base,omitempty"`
+}
+
+// commit pushes to the sample repository and returns the webhook, which is not sent.
+func (p *Process) commit(tb testing.TB, c change) push {
+	tb.Helper()
+	var made push
+	p.local(tb, http.MethodPost, "/sample/commit", c, &made)
+	return made
+}
+
+// commitOn is commit for a process that may be killed meanwhile.
+func commitOn(ctx context.Context, p *Process, token string, c change) (made push, err error) {
+	data, err := json.Marshal(c)
+	if err != nil {
+		return push{}, err
+	}
+	response, answer, err := p.try(ctx, http.MethodPost, "/_local/sample/commit", map[string]string{"Authorization": "Bearer " + token}, data)
+	if err != nil {
+		return push{}, err
+	}
+	if response.StatusCode != http.StatusOK {
+		return push{}, fmt.Errorf("%s %s", response.Status, answer)
+	}
+	err = json.Unmarshal(answer, &made)
+	return made, err
+}
+
+// gitHub returns the headers of a signed webhook.
+func (p *Process) gitHub(tb testing.TB, event, delivery string, body []byte) map[string]string {
+	tb.Helper()
+	return map[string]string{
+		"Content-Type": "application/json", "X-GitHub-Event": event, "X-GitHub-Delivery": delivery,
+		"X-Hub-Signature-256": webhook.GitHubSignature.Sign(body, p.Secret(tb, "github-webhook")),
+	}
+}
+
+// deliver sends a webhook of GitHub and expects it to be accepted.
+func (p *Process) deliver(tb testing.TB, w push) (id string) {
+	tb.Helper()
+	response, body := p.Do(tb, http.MethodPost, "/events/http/github", p.gitHub(tb, w.Event, uuid.NewString(), w.Payload), w.Payload)
+	if response.StatusCode != http.StatusAccepted {
+		tb.Fatalf("the webhook was answered %s %s", response.Status, body)
+	}
+	return response.Header.Get("X-Events-Id")
+}
+
+type entity struct {
+	Metadata struct {
+		Name        string `json:"name"`
+		Description string `json:"description"`
+	} `json:"metadata"`
+}
+
+type inbox struct {
+	TotalCount    int `json:"totalCount"`
+	Notifications []struct {
+		ID      string `json:"id"`
+		User    string `json:"user"`
+		Payload struct {
+			Title string `json:"title"`
+		} `json:"payload"`
+	} `json:"notifications"`
+}
+
+func (p *Process) inbox(tb testing.TB, token string) inbox {
+	tb.Helper()
+	var in inbox
+	if status := p.Get(tb, token, "/notifications", &in); status != http.StatusOK {
+		tb.Fatalf("GET /notifications: status %d", status)
+	}
+	return in
+}
+
+func component(name, description string) *string {
+	s := fmt.Sprintf(`apiVersion: backstage.io/v1alpha1
+kind: Component
+metadata: {name: %s, description: %s}
+spec: {type: service, lifecycle: production, owner: user:guest}
+`, name, description)
+	return &s
+}
+
+// components returns the descriptions of all components of the catalog by name.
+func (p *Process) components(tb testing.TB) map[string]string {
+	tb.Helper()
+	var list []entity
+	if status := p.Get(tb, "guest-token", "/catalog/entities?filter=kind=component", &list); status != http.StatusOK {
+		tb.Fatalf("GET /catalog/entities: status %d", status)
+	}
+	found := map[string]string{}
+	for _, e := range list {
+		found[e.Metadata.Name] = e.Metadata.Description
+	}
+	return found
+}
+
+var printedRequest = regexp.MustCompile(`curl -H "Authorization: Bearer \$\(cat ([^)]+)\)" (http://[^/]+)(/\S+)`)
+
+// What `make run` prints leads from the first webhook to the entity, the notification and the trace.
+func TestFirstWebhook(t *testing.T) {
+	t.Parallel()
+	p := Start(t, "../../events-config.json", "")
+	id := p.Send(t, "github", "push")
+	p.Settle(t)
+	requests := printedRequest.FindAllStringSubmatch(p.Output, -1)
+	if len(requests) != 2 {
+		t.Fatalf("two requests should be printed:\n%s", p.Output)
+	}
+	for i, want := range []string{`"name":"petstore"`, `"title":"3 new in the catalog"`} {
+		token, err := os.ReadFile(requests[i][1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, body := p.Do(t, http.MethodGet, requests[i][3], map[string]string{"Authorization": "Bearer " + strings.TrimSpace(string(token))}, nil)
+		if response.StatusCode != http.StatusOK || !strings.Contains(string(body), want) {
+			t.Errorf("GET %s: %s %s, want it to contain %s", requests[i][3], response.Status, body, want)
+		}
+	}
+	out, _, code := Run(t, "trace", "--state", p.State, id)
+	for _, want := range []string{
+		"ingress", "sqs-publisher", "router", "catalog-sync", "github.push", "published catalog.changed:", "notify",
+		"+component:default/petstore", "user:default/guest",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the trace does not mention %q:\n%s", want, out)
+		}
+	}
+	if code != 0 {
+		t.Errorf("trace: exit code %d", code)
+	}
+	if _, _, code := Run(t, "trace", "--state", p.State, "github:unknown"); code != 1 {
+		t.Errorf("trace of an unknown event: exit code %d, want 1", code)
+	}
+	if code := p.Interrupt(t); code != 0 {
+		t.Errorf("Ctrl-C: exit code %d, want 0", code)
+	}
+	if out, _, code := Run(t, "trace", "--state", p.State, id); code != 0 || !strings.Contains(out, "+component:default/petstore") {
+		t.Errorf("trace without an engine: exit code %d\n%s", code, out)
+	}
+}
+
+func TestSameWebhookTwice(t *testing.T) {
+	t.Parallel()
+	p := Start(t, config, "")
+	w := p.commit(t, change{Files: map[string]*string{"catalog-info.yaml": component("petstore", "one")}})
+	headers := p.gitHub(t, "push", uuid.NewString(), w.Payload)
+	var ids []string
+	for range 2 {
+		response, _ := p.Do(t, http.MethodPost, "/api/events/http/github", headers, w.Payload)
+		ids = append(ids, response.Header.Get("X-Events-Id"))
+		p.Settle(t)
+	}
+	if ids[0] == "" || ids[0] != ids[1] {
+		t.Errorf("the event ids are %q, want the same twice", ids)
+	}
+	if diff := cmp.Diff(map[string]string{"petstore": "one"}, p.components(t)); diff != "" {
+		t.Errorf("components (-want +got):\n%s", diff)
+	}
+	if got := p.inbox(t, "guest-token"); got.TotalCount != 1 {
+		t.Errorf("%d notifications, want 1", got.TotalCount)
+	}
+}
+
+func TestChangedByte(t *testing.T) {
+	t.Parallel()
+	p := Start(t, config, "")
+	w := p.commit(t, change{Files: map[string]*string{"catalog-info.yaml": component("petstore", "one")}})
+	delivery := uuid.NewString()
+	headers := p.gitHub(t, "push", delivery, w.Payload)
+	changed := append([]byte(nil), w.Payload...)
+	changed[len(changed)/2] ^= 1
+	response, body := p.Do(t, http.MethodPost, "/events/http/github", headers, changed)
+	if response.StatusCode != http.StatusForbidden || !strings.Contains(string(body), `"name":"NotAllowedError"`) {
+		t.Errorf("the answer is %s %s, want 403", response.Status, body)
+	}
+	p.Settle(t)
+	if _, _, code := Run(t, "trace", "--state", p.State, events.NewID("github", delivery)); code != 1 {
+		t.Error("something was queued")
+	}
+	if got := p.components(t); len(got) != 0 {
+		t.Errorf("the catalog has %v, want nothing", got)
+	}
+}
+
+// Whatever happens to the webhooks, the catalog is what the branch is.
+func TestCatalogFollowsBranch(t *testing.T) {
+	t.Parallel()
+	p := Start(t, config, "")
+	check := func(what string, want map[string]string) {
+		t.Helper()
+		p.Settle(t)
+		if diff := cmp.Diff(want, p.components(t)); diff != "" {
+			t.Errorf("%s: components (-want +got):\n%s", what, diff)
+		}
+	}
+	files := func(f map[string]*string) change { return change{Files: f} }
+
+	first := p.commit(t, files(map[string]*string{"catalog-info.yaml": component("petstore", "one"), "b/catalog-info.yaml": component("b", "one")}))
+	p.deliver(t, first)
+	check("first push", map[string]string{"petstore": "one", "b": "one"})
+
+	older := p.commit(t, files(map[string]*string{"catalog-info.yaml": component("petstore", "two"), "c/catalog-info.yaml": component("c", "two")}))
+	newer := p.commit(t, files(map[string]*string{"catalog-info.yaml": component("petstore", "three")}))
+	p.deliver(t, newer)
+	check("the newer of two pushes", map[string]string{"petstore": "three", "b": "one", "c": "two"})
+	p.deliver(t, older)
+	check("the older push after the newer one", map[string]string{"petstore": "three", "b": "one", "c": "two"})
+
+	p.commit(t, files(map[string]*string{"b/catalog-info.yaml": nil, "d/catalog-info.yaml": component("d", "lost")})) // never delivered
+	p.deliver(t, p.commit(t, files(map[string]*string{"README.md": component("x", "y")})))
+	check("a push after a lost one", map[string]string{"petstore": "three", "c": "two", "d": "lost"})
+
+	var payload struct {
+		After string `json:"after"`
+	}
+	if err := json.Unmarshal(first.Payload, &payload); err != nil {
+		t.Fatal(err)
+	}
+	p.deliver(t, p.commit(t, change{Base: payload.After, Force: true, Files: map[string]*string{"e/catalog-info.yaml": component("e", "forced")}}))
+	check("a forced push", map[string]string{"petstore": "one", "b": "one", "e": "forced"})
+
+	p.deliver(t, p.commit(t, files(map[string]*string{"catalog-info.yaml": nil})))
+	check("a push that removes the file", map[string]string{"b": "one", "e": "forced"})
+
+	broken := "kind: [\n"
+	p.deliver(t, p.commit(t, files(map[string]*string{"b/catalog-info.yaml": &broken})))
+	check("a broken file", map[string]string{"b": "one", "e": "forced"})
+	if got := p.inbox(t, "guest-token"); !strings.HasPrefix(got.Notifications[0].Payload.Title, "Broken: https://github.com/acme/petstore/blob/main/b/") {
+		t.Errorf("the newest notification is %+v, want one about the broken file", got.Notifications[0])
+	}
+}
+
+// The built-in samples work in any order.
+func TestSamples(t *testing.T) {
+	t.Parallel()
+	p := Start(t, "../../events-config.json", "")
+	status := func() int {
+		p.Settle(t)
+		return p.Get(t, "portal-token", petstore, &entity{})
+	}
+	for _, step := range []struct {
+		sample string
+		want   int
+	}{
+		{"ping", 404},
+		{"push-remove", 404},
+		{"push-unrelated", 404},
+		{"push-change", 200},
+		{"push-unrelated", 200},
+		{"push", 200},
+		{"push-remove", 404},
+		{"push", 200},
+		{"repository-deleted", 404},
+		{"push", 200},
+	} {
+		p.Send(t, "github", step.sample)
+		if got := status(); got != step.want {
+			t.Errorf("after %s the status of the entity is %d, want %d", step.sample, got, step.want)
+		}
+	}
+	p.Send(t, "hmac", "add")
+	p.Settle(t)
+	if got := p.inbox(t, "portal-token"); got.Notifications[0].Payload.Title != "A frob was added" {
+		t.Errorf("the newest notification is %+v, want the frob's", got.Notifications[0])
+	}
+}
+
+// frob returns the headers of a signed webhook of the generic topic.
+func (p *Process) frob(tb testing.TB, delivery string, body []byte) map[string]string {
+	tb.Helper()
+	s := webhook.Signature{Header: "x-frobs-signature", Prefix: "sha256=", Encoding: "hex"}
+	return map[string]string{
+		"Content-Type": "application/json", "X-Frobs-Delivery": delivery,
+		s.Header: s.Sign(body, p.Secret(tb, "frobs-webhook")),
+	}
+}
+
+// The largest body that is accepted reaches its subscriber whole; one byte more is refused at the door.
+func TestLargestBody(t *testing.T) {
+	t.Parallel()
+	p := Start(t, config, "")
+	status := func(n int) int {
+		body := []byte(`{"type":"size","text":"` + strings.Repeat("x", n) + `"}`)
+		response, _ := p.Do(t, http.MethodPost, "/events/http/frobs", p.frob(t, fmt.Sprint("size-", n), body), body)
+		return response.StatusCode
+	}
+	accepted, refused := 1000, events.MaxMessageSize
+	for refused-accepted > 1 {
+		if middle := (accepted + refused) / 2; status(middle) == http.StatusAccepted {
+			accepted = middle
+		} else {
+			refused = middle
+		}
+	}
+	if got := status(refused); got != http.StatusRequestEntityTooLarge {
+		t.Errorf("one byte more is answered %d, want 413", got)
+	}
+	if accepted < events.MaxMessageSize-2000 {
+		t.Errorf("the largest text has %d bytes, want nearly %d", accepted, events.MaxMessageSize)
+	}
+	p.Settle(t)
+	want := fmt.Sprint("size ", accepted)
+	for _, n := range p.inbox(t, "guest-token").Notifications {
+		if n.Payload.Title == want {
+			return
+		}
+	}
+	t.Errorf("the largest body did not arrive: no notification %q", want)
+}
+
+func TestAnswers(t *testing.T) {
+	t.Parallel()
+	p := Start(t, config, "")
+	body := []byte(`{"type":"none"}`)
+	with := func(name, value string) map[string]string {
+		h := p.frob(t, "1", body)
+		h[name] = value
+		return h
+	}
+	for _, test := range []struct {
+		name, method, path string
+		headers            map[string]string
+		want               int
+	}{
+		{"accepted", "POST", "/events/http/frobs", p.frob(t, "1", body), 202},
+		{"unknown topic", "POST", "/events/http/other", p.frob(t, "1", body), 404},
+		{"unknown path", "POST", "/events/other", nil, 404},
+		{"other method", "GET", "/events/http/frobs", nil, 405},
+		{"no signature", "POST", "/events/http/frobs", map[string]string{"Content-Type": "application/json"}, 403},
+		{"media type", "POST", "/events/http/frobs", with("Content-Type", "text/csv"), 415},
+		{"health", "GET", "/health", nil, 200},
+		{"version", "GET", "/version", nil, 200},
+		{"local route without token", "GET", "/_local/trace?id=x", nil, 403},
+		{"no token", "GET", petstore, nil, 401},
+		{"unknown token", "GET", petstore, map[string]string{"Authorization": "Bearer nobody"}, 401},
+		{"missing right", "GET", petstore, map[string]string{"Authorization": "Bearer " + p.Secret(t, "service-token")}, 403},
+		{"unknown entity", "GET", petstore, map[string]string{"Authorization": "Bearer " + p.Secret(t, "guest-token")}, 404},
+	} {
+		if got, answer := p.Do(t, test.method, test.path, test.headers, body); got.StatusCode != test.want {
+			t.Errorf("%s: %s %s, want %d", test.name, got.Status, answer, test.want)
+		}
+	}
+	many := p.frob(t, "many", body)
+	for i := range 60 {
+		many[fmt.Sprint("X-Frobs-", i)] = "value"
+	}
+	if got, answer := p.Do(t, http.MethodPost, "/events/http/frobs", many, body); got.StatusCode != http.StatusAccepted {
+		t.Errorf("many headers: %s %s", got.Status, answer)
+	}
+}
+
+// The inbox by the shapes of Backstage: list, status, marks, and what a service sends.
+func TestNotifications(t *testing.T) {
+	t.Parallel()
+	p := Start(t, config, "")
+	send := []byte(`{"recipients":{"type":"entity","entityRef":"user:default/guest"},"payload":{"title":"Hello","severity":"high"}}`)
+	response, answer := p.Do(t, http.MethodPost, "/api/notifications", map[string]string{
+		"Content-Type": "application/json", "Authorization": "Bearer " + p.Secret(t, "service-token"),
+	}, send)
+	if response.StatusCode != http.StatusOK {
+		t.Fatalf("send: %s %s", response.Status, answer)
+	}
+	in := p.inbox(t, "guest-token")
+	if in.TotalCount != 1 || in.Notifications[0].Payload.Title != "Hello" {
+		t.Fatalf("the inbox is %+v, want the notification", in)
+	}
+	var status struct {
+		Unread int `json:"unread"`
+		Read   int `json:"read"`
+	}
+	p.Get(t, "guest-token", "/notifications/status", &status)
+	if status.Unread != 1 || status.Read != 0 {
+		t.Errorf("the status is %+v, want one unread", status)
+	}
+	mark := fmt.Appendf(nil, `{"ids":[%q],"read":true}`, in.Notifications[0].ID)
+	response, answer = p.Do(t, http.MethodPost, "/notifications/update", map[string]string{
+		"Content-Type": "application/json", "Authorization": "Bearer " + p.Secret(t, "guest-token"),
+	}, mark)
+	if response.StatusCode != http.StatusOK {
+		t.Fatalf("update: %s %s", response.Status, answer)
+	}
+	p.Get(t, "guest-token", "/notifications/status", &status)
+	if status.Unread != 0 || status.Read != 1 {
+		t.Errorf("the status is %+v, want one read", status)
+	}
+	if other := p.inbox(t, "counter-token"); other.TotalCount != 0 {
+		t.Errorf("somebody else sees %+v", other)
+	}
+}
+
+func TestStateFolder(t *testing.T) {
+	t.Parallel()
+	p := Start(t, config, "")
+	w := p.commit(t, change{Files: map[string]*string{"catalog-info.yaml": component("petstore", "one")}})
+	p.deliver(t, w)
+	p.Settle(t)
+
+	_, stderr, code := Run(t, "dev", "--config", config, "--state", p.State, "--addr", "127.0.0.1:0")
+	if code != 1 || !strings.Contains(stderr, "is in use") {
+		t.Errorf("a second process: exit code %d, %q; want it refused", code, stderr)
+	}
+	info, err := os.Stat(filepath.Join(p.State, "engine.json"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("engine.json: %v %v, want mode 0600", info, err)
+	}
+	p.Kill(t)
+	if _, stderr, code := Run(t, "send", "--state", p.State, "--config", config, "github", "push"); code != 1 || !strings.Contains(stderr, "no callboard runs") {
+		t.Errorf("send with a stale engine.json: exit code %d, %q", code, stderr)
+	}
+	p = Start(t, config, p.State)
+	if diff := cmp.Diff(map[string]string{"petstore": "one"}, p.components(t)); diff != "" {
+		t.Errorf("after a restart (-want +got):\n%s", diff)
+	}
+	if code := p.Interrupt(t); code != 0 {
+		t.Errorf("Ctrl-C: exit code %d", code)
+	}
+	if _, err := os.Stat(filepath.Join(p.State, "engine.json")); !os.IsNotExist(err) {
+		t.Errorf("engine.json is left behind: %v", err)
+	}
+}
+
+// No secret is in any log.
+func TestSecretsAreNotLogged(t *testing.T) {
+	t.Parallel()
+	p := Start(t, config, "")
+	p.deliver(t, p.commit(t, change{Files: map[string]*string{"catalog-info.yaml": component("petstore", "one")}}))
+	body := []byte(`{"type":"add","n":1}`)
+	p.Do(t, http.MethodPost, "/events/http/frobs", p.frob(t, "1", append(body, ' ')), body)
+	p.inbox(t, "guest-token")
+	p.Settle(t)
+	if code := p.Interrupt(t); code != 0 {
+		t.Errorf("Ctrl-C: exit code %d", code)
+	}
+	if !strings.Contains(p.Log(), `"outcome":"refused"`) {
+		t.Fatalf("the log does not show the refused webhook:\n%s", p.Log())
+	}
+	for _, name := range []string{"github-webhook", "frobs-webhook", "guest-token", "service-token"} {
+		if strings.Contains(p.Log(), p.Secret(t, name)) {
+			t.Errorf("the log holds the secret %s", name)
+		}
+	}
+}
+
+func TestValidate(t *testing.T) {
+	t.Parallel()
+	out, _, code := Run(t, "validate", "../../events-config.json")
+	if code != 0 || !strings.Contains(out, "catalog.changed") || !strings.Contains(out, "/events/http/{topic}") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+	bad := filepath.Join(t.TempDir(), "bad.json")
+	if err := os.WriteFile(bad, []byte(`{"topics":{"a":{"from":"github","secret":[]}},"notifications":{"rules":[
+		{"name":"r","on":["a.b"],"to":["user:x"],"title":"${nonsense(}"}]}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, stderr, code := Run(t, "validate", bad)
+	if code != 1 || !strings.Contains(stderr, "$.topics.a.secret") {
+		t.Errorf("exit code %d, want 1 and every error with its path:\n%s", code, stderr)
+	}
+	rule := filepath.Join(t.TempDir(), "rule.json")
+	if err := os.WriteFile(rule, []byte(`{"topics":{"a":{"from":"github","secrets":["s"]}},"notifications":{"rules":[
+		{"name":"r","on":["a.b"],"when":"1","to":["user:x"],"title":"${nonsense(}"}]}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, stderr, code = Run(t, "validate", rule)
+	if code != 1 || !strings.Contains(stderr, "$.notifications.rules[0].when") || !strings.Contains(stderr, "$.notifications.rules[0].title") {
+		t.Errorf("exit code %d, want 1 and both errors of the rule:\n%s", code, stderr)
+	}
+}

@@ -1,0 +1,184 @@
+package e2e
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/callboard/callboard/internal/embedded"
+)
+
+var killSeed = flag.Uint64("kill.seed", 0, "the seed of TestKill; 0 takes a new one")
+
+// survivor is a process that is killed and started again.
+type survivor struct {
+	mu      sync.RWMutex // held for writing while there is no process
+	process *Process
+
+	kills, inFlight int
+}
+
+func (s *survivor) current() *Process {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.process
+}
+
+func (s *survivor) kill(t *testing.T) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.process.Kill(t)
+	s.kills++
+	s.process = Start(t, s.process.Config, s.process.State)
+	if strings.Contains(s.process.Log(), "events that were left go on") {
+		s.inFlight++
+	}
+}
+
+// again tells whether something is worth another try. A process that has not come back by then never will.
+func (s *survivor) again(t *testing.T, since time.Time) bool {
+	if time.Since(since) < patience {
+		return true
+	}
+	t.Error("the process does not answer any more")
+	return false
+}
+
+// accept sends a webhook until it is accepted, as a provider or a person does that delivers it again.
+func (s *survivor) accept(t *testing.T, path string, headers map[string]string, body []byte) {
+	for since := time.Now(); s.again(t, since); {
+		response, answer, err := s.current().try(t.Context(), http.MethodPost, path, headers, body)
+		if err != nil {
+			continue // killed before the answer came
+		}
+		if response.StatusCode != http.StatusAccepted {
+			t.Errorf("%s is answered %s %s", path, response.Status, answer)
+		}
+		return
+	}
+}
+
+// commit pushes until it is known that the commit is there.
+func (s *survivor) commit(t *testing.T, c change) push {
+	for since := time.Now(); s.again(t, since); {
+		p := s.current()
+		engine, err := embedded.Find(t.Context(), p.State)
+		if err != nil {
+			continue
+		}
+		made, err := commitOn(t.Context(), p, engine.Token, c)
+		if err != nil {
+			continue
+		}
+		return made
+	}
+	return push{}
+}
+
+// While 1,000 events flow the process is killed again and again. Every event that was accepted has its effect, and
+// none has it twice.
+func TestKill(t *testing.T) {
+	t.Parallel()
+	const (
+		total        = 1000
+		senders      = 8
+		repositories = 10
+		pushes       = 100 // of the total
+	)
+	seed := *killSeed
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Logf("repeat with -kill.seed=%d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+
+	s := &survivor{process: Start(t, config, "")}
+	var accepted atomic.Int64
+	progress := make(chan struct{}, total)
+	send := func(n int) {
+		if n%(total/pushes) == 0 {
+			repo := fmt.Sprint("repo-", n/(total/pushes)%repositories)
+			w := s.commit(t, change{Repo: repo, Files: map[string]*string{"catalog-info.yaml": component(repo, fmt.Sprint("push ", n))}})
+			s.accept(t, "/events/http/github", s.current().gitHub(t, w.Event, uuid.NewString(), w.Payload), w.Payload)
+		} else {
+			body := fmt.Appendf(nil, `{"type":"add","n":"event %d"}`, n)
+			s.accept(t, "/events/http/frobs", s.current().frob(t, fmt.Sprint("kill-", n), body), body)
+		}
+		accepted.Add(1)
+		progress <- struct{}{}
+	}
+
+	var wg sync.WaitGroup
+	for sender := range senders {
+		wg.Go(func() {
+			// Each repository belongs to one sender, so that its last push is known.
+			for n := range total {
+				if n/(total/pushes)%repositories%senders == sender {
+					send(n)
+				}
+			}
+		})
+	}
+	killed := make(chan struct{})
+	go func() {
+		defer close(killed)
+		for left := total; left > 0; {
+			until := min(left, 20+random.IntN(100))
+			for range until {
+				<-progress
+			}
+			if left -= until; left == 0 {
+				return
+			}
+			<-time.After(time.Duration(random.IntN(int(20 * time.Millisecond)))) // a moment that no event decides
+			s.kill(t)
+		}
+	}()
+	wg.Wait()
+	<-killed
+	p := s.current()
+	p.Settle(t)
+	t.Logf("%d events accepted, %d kills, %d of them with work in flight", accepted.Load(), s.kills, s.inFlight)
+	if s.inFlight == 0 {
+		t.Error("no kill hit work in flight: the test shows nothing")
+	}
+
+	effects := map[string]int{}
+	for offset := 0; ; offset += 500 {
+		var in inbox
+		if status := p.Get(t, "counter-token", fmt.Sprintf("/notifications?limit=500&offset=%d", offset), &in); status != http.StatusOK {
+			t.Fatalf("GET /notifications: status %d", status)
+		}
+		for _, n := range in.Notifications {
+			effects[n.Payload.Title]++
+		}
+		if len(in.Notifications) < 500 {
+			break
+		}
+	}
+	last := map[string]string{}
+	for n := range total {
+		if n%(total/pushes) == 0 {
+			last[fmt.Sprint("repo-", n/(total/pushes)%repositories)] = fmt.Sprint("push ", n)
+			continue
+		}
+		if got := effects[fmt.Sprint("event ", n)]; got != 1 {
+			t.Errorf("event %d has %d effects, want 1", n, got)
+		}
+	}
+	if got, want := len(effects), total-pushes; got != want {
+		t.Errorf("%d different effects, want %d", got, want)
+	}
+	if diff := cmp.Diff(last, p.components(t)); diff != "" {
+		t.Errorf("components (-want +got):\n%s", diff)
+	}
+}
