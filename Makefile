@@ -42,6 +42,10 @@ format: ## format the code
 fuzz: ## run every fuzz target for FUZZTIME (10s) each
 	@tools/fuzz $(FUZZTIME)
 
+.PHONY: docs
+docs: build ## run the commands of the documentation and follow its links; needs curl
+	@tools/docs-check
+
 .PHONY: bench
 bench: ## run the benchmarks; ratios within one run are what counts
 	$(GO) test -run '^$$' -bench . -benchtime 1s -count 1 ./functions/ingress ./bench
