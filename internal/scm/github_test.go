@@ -157,22 +157,23 @@ func TestFailures(t *testing.T) {
 		name  string
 		reply reply
 		code  events.Code
-		retry time.Duration // from now; 0 for none
+		retry time.Duration // from the answer; 0 for none
+		at    time.Time     // instead of retry
 	}{
 		{name: "401", reply: reply{status: 401, body: `{"message":"Bad credentials","status":"401"}`}, code: events.CodeUnauthorized},
 		{name: "401 second factor", reply: reply{status: 401, header: map[string]string{"X-GitHub-OTP": "required; app"}, body: `{"message":"Must specify two-factor authentication OTP code."}`}, code: events.CodeUnauthorized},
 		{name: "403", reply: reply{status: 403, header: map[string]string{"X-RateLimit-Remaining": "4999", "X-RateLimit-Reset": resetHeader}, body: `{"message":"Resource not accessible by personal access token","status":"403"}`}, code: events.CodeForbidden},
 		{name: "451", reply: reply{status: 451, body: `{"message":"Repository access blocked"}`}, code: events.CodeForbidden},
-		{name: "primary rate limit 403", reply: reply{status: 403, header: map[string]string{"X-RateLimit-Limit": "60", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": resetHeader}, body: `{"message":"API rate limit exceeded for 1.2.3.4."}`}, code: events.CodeRateLimited, retry: 40 * time.Minute},
-		{name: "primary rate limit 429", reply: reply{status: 429, header: map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": resetHeader}, body: `{"message":"API rate limit exceeded"}`}, code: events.CodeRateLimited, retry: 40 * time.Minute},
+		{name: "primary rate limit 403", reply: reply{status: 403, header: map[string]string{"X-RateLimit-Limit": "60", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": resetHeader}, body: `{"message":"API rate limit exceeded for 1.2.3.4."}`}, code: events.CodeRateLimited, at: reset},
+		{name: "primary rate limit 429", reply: reply{status: 429, header: map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": resetHeader}, body: `{"message":"API rate limit exceeded"}`}, code: events.CodeRateLimited, at: reset},
 		{name: "primary rate limit with a later Retry-After", reply: reply{status: 403, header: map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": resetHeader, "Retry-After": "3600"}, body: `{}`}, code: events.CodeRateLimited, retry: time.Hour},
 		{name: "primary rate limit that is over", reply: reply{status: 403, header: map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1700000000"}, body: `{}`}, code: events.CodeRateLimited, retry: time.Minute},
 		{name: "secondary with Retry-After", reply: reply{status: 403, header: map[string]string{"Retry-After": "90"}, body: secondary}, code: events.CodeRateLimited, retry: 90 * time.Second},
-		{name: "secondary with reset", reply: reply{status: 403, header: map[string]string{"X-RateLimit-Remaining": "12", "X-RateLimit-Reset": resetHeader}, body: secondary}, code: events.CodeRateLimited, retry: 40 * time.Minute},
+		{name: "secondary with reset", reply: reply{status: 403, header: map[string]string{"X-RateLimit-Remaining": "12", "X-RateLimit-Reset": resetHeader}, body: secondary}, code: events.CodeRateLimited, at: reset},
 		{name: "secondary without a time", reply: reply{status: 403, body: secondary}, code: events.CodeRateLimited, retry: time.Minute},
 		{name: "secondary by words", reply: reply{status: 403, body: `{"message":"You have exceeded a secondary rate limit."}`}, code: events.CodeRateLimited, retry: time.Minute},
 		{name: "403 with Retry-After", reply: reply{status: 403, header: map[string]string{"Retry-After": "30"}, body: `{"message":"Slow down"}`}, code: events.CodeRateLimited, retry: 30 * time.Second},
-		{name: "429 with a date", reply: reply{status: 429, header: map[string]string{"Retry-After": reset.UTC().Format(http.TimeFormat)}}, code: events.CodeRateLimited, retry: 40 * time.Minute},
+		{name: "429 with a date", reply: reply{status: 429, header: map[string]string{"Retry-After": reset.UTC().Format(http.TimeFormat)}}, code: events.CodeRateLimited, at: reset},
 		{name: "429 alone", reply: reply{status: 429}, code: events.CodeRateLimited, retry: time.Minute},
 		{name: "absurd Retry-After", reply: reply{status: 429, header: map[string]string{"Retry-After": "9999999999999"}}, code: events.CodeRateLimited, retry: 12 * time.Hour},
 		{name: "500", reply: reply{status: 500, body: `{"message":"Server Error"}`}, code: events.CodeUnavailable},
@@ -214,15 +215,19 @@ func TestFailures(t *testing.T) {
 				if !ok {
 					t.Fatalf("error is %T", err)
 				}
-				if tc.retry == 0 {
+				if tc.retry == 0 && tc.at.IsZero() {
 					if !e.RetryAt.IsZero() {
 						t.Errorf("RetryAt = %v, want none", e.RetryAt)
 					}
 					return
 				}
+				earliest, latest := before.Add(tc.retry), after.Add(tc.retry)
+				if !tc.at.IsZero() {
+					earliest, latest = tc.at, tc.at.Add(after.Sub(before))
+				}
 				// A second of slack for headers, whose resolution that is.
-				if e.RetryAt.Before(before.Add(tc.retry-time.Second)) || e.RetryAt.After(after.Add(tc.retry+time.Second)) {
-					t.Errorf("RetryAt is %v from now, want %v", time.Until(e.RetryAt), tc.retry)
+				if e.RetryAt.Before(earliest.Add(-time.Second)) || e.RetryAt.After(latest.Add(time.Second)) {
+					t.Errorf("RetryAt is %v, want %v to %v", e.RetryAt, earliest, latest)
 				}
 			})
 		}
