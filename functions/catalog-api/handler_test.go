@@ -15,11 +15,10 @@ import (
 	catalogapi "github.com/callboard/callboard/functions/catalog-api"
 	"github.com/callboard/callboard/internal/auth"
 	"github.com/callboard/callboard/internal/blob"
-	"github.com/callboard/callboard/internal/bolt"
 	"github.com/callboard/callboard/internal/catalogstore"
 	"github.com/callboard/callboard/internal/config"
 	"github.com/callboard/callboard/internal/httpapi"
-	"github.com/callboard/callboard/internal/table/boltdb"
+	"github.com/callboard/callboard/internal/table/boltdb/boltdbtest"
 	"github.com/callboard/callboard/pkg/catalog"
 )
 
@@ -33,21 +32,13 @@ func (s secrets) Values(_ context.Context, name string) ([]string, error) {
 func newHandler(t testing.TB, entities ...*catalog.Entity) *catalogapi.Handler {
 	t.Helper()
 	dir := t.TempDir()
-	db, err := bolt.Open(filepath.Join(dir, "table.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	table, err := boltdb.New(db, time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
+	table := boltdbtest.Open(t, time.Now)
 	blobs, err := blob.Open(filepath.Join(dir, "blobs"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		_ = blobs.Close()
-		_ = db.Close()
 	})
 	store := catalogstore.New(table, blobs)
 	c := catalogstore.Change{From: catalogstore.Repository{Host: "github.com", Name: "acme/store"}}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -16,12 +15,11 @@ import (
 
 	notificationsapi "github.com/callboard/callboard/functions/notifications-api"
 	"github.com/callboard/callboard/internal/auth"
-	"github.com/callboard/callboard/internal/bolt"
 	"github.com/callboard/callboard/internal/config"
 	"github.com/callboard/callboard/internal/httpapi"
 	"github.com/callboard/callboard/internal/inbox"
 	"github.com/callboard/callboard/internal/table"
-	"github.com/callboard/callboard/internal/table/boltdb"
+	"github.com/callboard/callboard/internal/table/boltdb/boltdbtest"
 	"github.com/callboard/callboard/pkg/catalog"
 	"github.com/callboard/callboard/pkg/notifications"
 )
@@ -66,19 +64,7 @@ type api struct {
 
 func open(t *testing.T) *api {
 	t.Helper()
-	db, err := bolt.Open(filepath.Join(t.TempDir(), "state.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	tab, err := boltdb.New(db, time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
+	tab := boltdbtest.Open(t, time.Now)
 	return &api{t, &notificationsapi.Handler{
 		Auth: &auth.Authenticator{
 			Tokens: []config.Token{
@@ -485,19 +471,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add("GET", "/notifications", "limit=1&read=true", "")
 	f.Add("POST", "/api/notifications/update", "", `{"ids":["x"],"read":null}`)
 	f.Add("POST", "/notifications/notifications", "", `{"recipients":{"type":"entity","entityRef":["user:a"]},"payload":{"title":"t"}}`)
-	db, err := bolt.Open(filepath.Join(f.TempDir(), "state.db"))
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			f.Error(err)
-		}
-	})
-	tab, err := boltdb.New(db, time.Now)
-	if err != nil {
-		f.Fatal(err)
-	}
+	tab := boltdbtest.Open(f, time.Now)
 	h := &notificationsapi.Handler{
 		Auth: &auth.Authenticator{
 			Tokens:  []config.Token{{Secret: "t", Subject: "user:default/a", May: []string{auth.NotificationsRead, auth.NotificationsSend}}},

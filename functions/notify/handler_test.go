@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -15,10 +14,9 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/callboard/callboard/functions/notify"
-	"github.com/callboard/callboard/internal/bolt"
 	"github.com/callboard/callboard/internal/config"
 	"github.com/callboard/callboard/internal/inbox"
-	"github.com/callboard/callboard/internal/table/boltdb"
+	"github.com/callboard/callboard/internal/table/boltdb/boltdbtest"
 	"github.com/callboard/callboard/pkg/catalog"
 	"github.com/callboard/callboard/pkg/events"
 	"github.com/callboard/callboard/pkg/notifications/rules"
@@ -65,19 +63,7 @@ func compile(t testing.TB, rs ...config.Rule) []*rules.Compiled {
 
 func openInbox(t *testing.T) *inbox.Inbox {
 	t.Helper()
-	db, err := bolt.Open(filepath.Join(t.TempDir(), "state.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	tab, err := boltdb.New(db, time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
+	tab := boltdbtest.Open(t, time.Now)
 	return &inbox.Inbox{Table: tab, Now: time.Now}
 }
 

@@ -15,10 +15,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/callboard/callboard/internal/blob"
-	"github.com/callboard/callboard/internal/bolt"
 	"github.com/callboard/callboard/internal/catalogstore"
 	"github.com/callboard/callboard/internal/table"
-	"github.com/callboard/callboard/internal/table/boltdb"
+	"github.com/callboard/callboard/internal/table/boltdb/boltdbtest"
 	"github.com/callboard/callboard/pkg/catalog"
 	"github.com/callboard/callboard/pkg/events"
 )
@@ -44,14 +43,7 @@ func (c *counting) Transact(ctx context.Context, ops ...table.Op) error {
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	dir := t.TempDir()
-	db, err := bolt.Open(filepath.Join(dir, "table.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	engine, err := boltdb.New(db, time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
+	engine := boltdbtest.Open(t, time.Now)
 	f := &fixture{T: t, table: &counting{Table: engine}, blobs: filepath.Join(dir, "blobs")}
 	blobs, err := blob.Open(f.blobs)
 	if err != nil {
@@ -59,7 +51,6 @@ func newFixture(t *testing.T) *fixture {
 	}
 	t.Cleanup(func() {
 		_ = blobs.Close()
-		_ = db.Close()
 	})
 	f.Store = catalogstore.New(f.table, blobs)
 	return f

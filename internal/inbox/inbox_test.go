@@ -3,7 +3,6 @@ package inbox_test
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,10 +12,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"github.com/callboard/callboard/internal/bolt"
 	"github.com/callboard/callboard/internal/inbox"
 	"github.com/callboard/callboard/internal/table"
-	"github.com/callboard/callboard/internal/table/boltdb"
+	"github.com/callboard/callboard/internal/table/boltdb/boltdbtest"
 	"github.com/callboard/callboard/pkg/catalog"
 	"github.com/callboard/callboard/pkg/events"
 	"github.com/callboard/callboard/pkg/notifications"
@@ -42,19 +40,7 @@ func (c *clock) advance(d time.Duration) { c.ms.Add(d.Milliseconds()) }
 
 func open(t *testing.T, c *clock) *inbox.Inbox {
 	t.Helper()
-	db, err := bolt.Open(filepath.Join(t.TempDir(), "state.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	tab, err := boltdb.New(db, c.now)
-	if err != nil {
-		t.Fatal(err)
-	}
+	tab := boltdbtest.Open(t, c.now)
 	return &inbox.Inbox{Table: tab, Now: c.now}
 }
 
