@@ -122,7 +122,7 @@ func (c *sendCommand) hook(ctx context.Context, t config.Topic, delivery string,
 			return hook{}, events.Wrap(err, events.CodeInvalid, "the file cannot be read")
 		}
 		return hook{Event: c.Event, Payload: payload}, nil
-	case c.Provider == "hmac":
+	case c.Provider == config.FromHMAC:
 		return genericHook(t, c.Event, delivery)
 	case gitHubSamples[c.Event] == "":
 		return hook{}, events.Errorf(events.CodeNotFound, "there is no sample %q; send a --file, or one of:%s", c.Event, list(gitHubSamples))
@@ -144,7 +144,7 @@ func (c *sendCommand) request(ctx context.Context, address string, t config.Topi
 	for name, value := range h.Headers {
 		req.Header.Set(name, value)
 	}
-	if c.Provider == "github" {
+	if c.Provider == config.FromGitHub {
 		req.Header.Set("User-Agent", "GitHub-Hookshot/callboard")
 		req.Header.Set("X-GitHub-Event", h.Event)
 		req.Header.Set("X-GitHub-Delivery", delivery)

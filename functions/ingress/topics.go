@@ -23,7 +23,7 @@ func Topics(c *config.Config) (map[string]Topic, error) {
 }
 
 func profile(t config.Topic) (webhook.Profile, error) {
-	if t.From == "github" {
+	if t.From == config.FromGitHub {
 		return webhook.GitHub{}, nil
 	}
 	p := webhook.HMAC{

@@ -1,5 +1,7 @@
 package config
 
+import "github.com/callboard/callboard/pkg/webhook"
+
 // profile is what the configuration has to know of a sender's profile.
 type profile struct {
 	// subTopic are the sub-topic rules of a topic that has none of its own.
@@ -15,6 +17,6 @@ const (
 )
 
 var profiles = map[string]profile{
-	FromGitHub: {subTopic: []string{"metadata:x-github-event"}},
+	FromGitHub: {subTopic: []string{webhook.GitHubSubTopic}},
 	FromHMAC:   {described: true},
 }

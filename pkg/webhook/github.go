@@ -17,7 +17,7 @@ var _ Profile = GitHub{}
 var GitHubSignature = Signature{Header: "x-hub-signature-256", Prefix: "sha256=", Encoding: "hex"}
 
 // GitHubSubTopic is where the sub-topic of GitHub's events is found: "push", "repository", …
-const GitHubSubTopic = "header:x-github-event"
+const GitHubSubTopic = "metadata:x-github-event"
 
 var gitHubMetadata = []string{
 	"x-github-event", "x-github-delivery", "x-github-hook-id",
