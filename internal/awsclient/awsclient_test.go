@@ -1,0 +1,160 @@
+package awsclient_test
+
+import (
+	"context"
+	"encoding/pem"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/callboard/callboard/internal/awsclient"
+	"github.com/callboard/callboard/pkg/events"
+)
+
+func environment(more map[string]string) func(string) (string, bool) {
+	all := map[string]string{"AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "token"}
+	for name, value := range more {
+		all[name] = value
+	}
+	return func(name string) (string, bool) { v, ok := all[name]; return v, ok }
+}
+
+func config(t *testing.T, more map[string]string, budget awsclient.Budget) aws.Config {
+	t.Helper()
+	cfg, err := awsclient.Config(environment(more), budget)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+func TestConfig_RegionAndCredentials(t *testing.T) {
+	t.Parallel()
+	cfg := config(t, nil, awsclient.Interactive)
+	c, err := cfg.Credentials.Retrieve(t.Context())
+	if err != nil || cfg.Region != "eu-west-1" || c.AccessKeyID != "key" || c.SecretAccessKey != "secret" || c.SessionToken != "token" {
+		t.Errorf("region %q, credentials %+v, %v", cfg.Region, c, err)
+	}
+	if cfg := config(t, map[string]string{"AWS_REGION": "", "AWS_DEFAULT_REGION": "us-west-2"}, awsclient.Interactive); cfg.Region != "us-west-2" {
+		t.Errorf("region %q, want that of AWS_DEFAULT_REGION", cfg.Region)
+	}
+}
+
+func TestConfig_Fails(t *testing.T) {
+	t.Parallel()
+	empty := filepath.Join(t.TempDir(), "empty.pem")
+	if err := os.WriteFile(empty, []byte("no certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		environment map[string]string
+		want        string
+	}{
+		"no region":      {map[string]string{"AWS_REGION": ""}, "AWS_REGION"},
+		"no key":         {map[string]string{"AWS_ACCESS_KEY_ID": ""}, "AWS_ACCESS_KEY_ID"},
+		"no secret":      {map[string]string{"AWS_SECRET_ACCESS_KEY": ""}, "AWS_SECRET_ACCESS_KEY"},
+		"no bundle":      {map[string]string{"AWS_CA_BUNDLE": empty + "-absent"}, empty + "-absent"},
+		"no certificate": {map[string]string{"AWS_CA_BUNDLE": empty}, empty},
+	} {
+		_, err := awsclient.Config(environment(test.environment), awsclient.Interactive)
+		if events.ErrorCode(err) != events.CodeInvalid || !strings.Contains(events.ErrorMessage(err), test.want) {
+			t.Errorf("%s: %v, want an error that names %s", name, err, test.want)
+		}
+	}
+}
+
+// server counts its requests and answers each as AWS does an empty one.
+func server(t *testing.T) (*httptest.Server, *atomic.Int32) {
+	t.Helper()
+	var n atomic.Int32
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		n.Add(1)
+		_, _ = w.Write([]byte("{}"))
+	}))
+	t.Cleanup(s.Close)
+	return s, &n
+}
+
+func TestConfig_Endpoints(t *testing.T) {
+	t.Parallel()
+	all, toAll := server(t)
+	one, toOne := server(t)
+	cfg := config(t, map[string]string{"AWS_ENDPOINT_URL": all.URL, "AWS_ENDPOINT_URL_SECRETS_MANAGER": one.URL}, awsclient.Interactive)
+	if _, err := sqs.NewFromConfig(cfg).ListQueues(t.Context(), &sqs.ListQueuesInput{}); err != nil {
+		t.Error(err)
+	}
+	if _, err := secretsmanager.NewFromConfig(cfg).GetSecretValue(t.Context(), &secretsmanager.GetSecretValueInput{SecretId: new("a")}); err != nil {
+		t.Error(err)
+	}
+	if toAll.Load() != 1 || toOne.Load() != 1 {
+		t.Errorf("%d requests to the endpoint of all services and %d to that of Secrets Manager, want one each", toAll.Load(), toOne.Load())
+	}
+
+	ignored := config(t, map[string]string{"AWS_ENDPOINT_URL": all.URL, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}, awsclient.Interactive)
+	if ignored.BaseEndpoint != nil || len(ignored.ConfigSources) > 0 {
+		t.Error("the endpoints are used although they are to be ignored")
+	}
+}
+
+func TestConfig_CABundle(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("{}")) }))
+	t.Cleanup(s.Close)
+	bundle := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(bundle, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	once := awsclient.Budget{Attempts: 1, Timeout: 5 * time.Second}
+	call := func(more map[string]string) error {
+		more["AWS_ENDPOINT_URL"] = s.URL
+		_, err := sqs.NewFromConfig(config(t, more, once)).ListQueues(t.Context(), &sqs.ListQueuesInput{})
+		return err
+	}
+	if err := call(map[string]string{"AWS_CA_BUNDLE": bundle}); err != nil {
+		t.Errorf("with the bundle: %v", err)
+	}
+	if err := call(map[string]string{}); err == nil {
+		t.Error("the certificate is trusted without the bundle")
+	}
+}
+
+// TestBudget_Attempts has a server that never answers in time.
+func TestBudget_Attempts(t *testing.T) {
+	t.Parallel()
+	var n atomic.Int32
+	closing, stop := context.WithCancel(t.Context())
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		n.Add(1)
+		select {
+		case <-r.Context().Done():
+		case <-closing.Done():
+		}
+	}))
+	t.Cleanup(func() { stop(); s.Close() })
+	budget := awsclient.Budget{Attempts: 3, Timeout: 20 * time.Millisecond, Backoff: time.Millisecond}
+	client := sqs.NewFromConfig(config(t, map[string]string{"AWS_ENDPOINT_URL": s.URL}, budget))
+	if _, err := client.ListQueues(t.Context(), &sqs.ListQueuesInput{}); err == nil {
+		t.Error("a call to a server that does not answer succeeded")
+	}
+	if got := n.Load(); got != 3 {
+		t.Errorf("%d attempts, want 3", got)
+	}
+}
+
+// TestBudget_Interactive: a request makes two calls at most, and has to be answered within 5 s, with time left for
+// the way there and back.
+func TestBudget_Interactive(t *testing.T) {
+	t.Parallel()
+	if got, limit := 2*awsclient.Interactive.Total(), 4500*time.Millisecond; got > limit {
+		t.Errorf("two calls take up to %v, want at most %v", got, limit)
+	}
+}
