@@ -23,7 +23,7 @@ func TestConformance(t *testing.T) {
 	tabletest.Run(t, func(t *testing.T) table.Table {
 		tab, _ := open(t, filepath.Join(t.TempDir(), "state.db"), time.Now)
 		return tab
-	})
+	}, nil)
 }
 
 func TestItemsSurviveReopening(t *testing.T) {

@@ -17,16 +17,17 @@ import (
 	"github.com/callboard/callboard/pkg/events"
 )
 
+// Except maps names of tests to the reason why they are skipped: what the service behind an engine, a test double,
+// does otherwise than DynamoDB.
+type Except map[string]string
+
 // Run tests the table that open returns. It is opened once; every test has partitions of its own, so that it
 // may be a table that others use, too. Times of expiry are a day and more away from now: an engine may have
-// any clock that shows about the time of [time.Now].
-func Run(t *testing.T, open func(t *testing.T) table.Table) {
+// any clock that shows about the time of [time.Now]. Except is nil for an engine that passes everything.
+func Run(t *testing.T, open func(t *testing.T) table.Table, except Except) {
 	t.Helper()
 	tab := open(t)
-	tests := []struct {
-		name string
-		test func(*fixture)
-	}{
+	tests := []namedTest{
 		{"values keep their types", testRoundTrip},
 		{"items share no memory with the caller", testNoSharedMemory},
 		{"keys", testKeys},
@@ -58,12 +59,25 @@ func Run(t *testing.T, open func(t *testing.T) table.Table) {
 		{"transactions are isolated", testConcurrentTransact},
 		{"model", testModel},
 	}
+	for name := range except {
+		if !slices.ContainsFunc(tests, func(tt namedTest) bool { return tt.name == name }) {
+			t.Errorf("there is no test %q to skip", name)
+		}
+	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
+			if reason, ok := except[tt.name]; ok {
+				t.Skip(reason)
+			}
 			tt.test(&fixture{T: t, Table: tab, pk: t.Name() + "#" + rand.Text()})
 		})
 	}
+}
+
+type namedTest struct {
+	name string
+	test func(*fixture)
 }
 
 // fixture is a test, the table and a partition that is the test's own.
