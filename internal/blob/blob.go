@@ -156,16 +156,24 @@ func fileName(ctx context.Context, key string) (string, error) {
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
+	if err := ValidateKey(key); err != nil {
+		return "", err
+	}
+	return filepath.FromSlash(key) + "@", nil
+}
+
+// ValidateKey returns an error with [events.CodeInvalid] where a key is not allowed; see [Dir].
+func ValidateKey(key string) error {
 	if len(key) > maxKey {
-		return "", events.Errorf(events.CodeInvalid, "the blob key has %d bytes; at most %d are allowed", len(key), maxKey)
+		return events.Errorf(events.CodeInvalid, "the blob key has %d bytes; at most %d are allowed", len(key), maxKey)
 	}
 	for part := range strings.SplitSeq(key, "/") {
 		if part == "" || part[0] == '.' || len(part) > maxPart || strings.ContainsFunc(part, isForbidden) {
-			return "", events.Errorf(events.CodeInvalid, "the blob key %q is not allowed: its parts, separated by /, "+
+			return events.Errorf(events.CodeInvalid, "the blob key %q is not allowed: its parts, separated by /, "+
 				"consist of 1 to %d letters, digits, '.', '_' and '-' and do not begin with a dot", key, maxPart)
 		}
 	}
-	return filepath.FromSlash(key) + "@", nil
+	return nil
 }
 
 func isForbidden(r rune) bool {

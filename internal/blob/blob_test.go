@@ -12,41 +12,33 @@ import (
 	"testing"
 
 	"github.com/callboard/callboard/internal/blob"
+	"github.com/callboard/callboard/internal/blob/blobtest"
 	"github.com/callboard/callboard/pkg/events"
 )
 
-func TestPutGetDelete(t *testing.T) {
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	blobtest.Run(t, func(t *testing.T) blobtest.Store { return open(t, t.TempDir()) })
+}
+
+// TestKeysHaveFilesOfTheirOwn: "entities/ab12" is a blob and a folder of blobs. What another Dir wrote is there, and
+// nothing is left of what was deleted.
+func TestKeysHaveFilesOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	path := filepath.Join(t.TempDir(), "new", "blobs")
 	d := open(t, path)
-	// "entities/ab12" is a blob and a folder of blobs; one key has the name of another's file.
-	keys := []string{"a", "entities/ab12", "entities/ab12/1", "entities/ab12/1/x", "A-Z_0.9", strings.Repeat("k", 200), strings.Repeat("d/", 20) + "x"}
+	keys := []string{"a", "entities/ab12", "entities/ab12/1", "entities/ab12/1/x"}
 	for _, key := range keys {
-		if _, err := d.Get(ctx, key); events.ErrorCode(err) != events.CodeNotFound {
-			t.Errorf("Get(%s) of an absent blob: %v, want %s", key, err, events.CodeNotFound)
-		}
-		for _, data := range []string{"first", "", "second of " + key} {
-			if err := d.Put(ctx, key, []byte(data)); err != nil {
-				t.Fatalf("Put(%s): %v", key, err)
-			}
-			has(t, d, key, data)
+		if err := d.Put(ctx, key, []byte(key)); err != nil {
+			t.Fatalf("Put(%s): %v", key, err)
 		}
 	}
-
 	other := open(t, path)
-	for i, key := range keys {
-		has(t, other, key, "second of "+key)
-		for range 2 { // the second time there is nothing to delete
-			if err := other.Delete(ctx, key); err != nil {
-				t.Errorf("Delete(%s): %v", key, err)
-			}
-		}
-		if _, err := other.Get(ctx, key); events.ErrorCode(err) != events.CodeNotFound {
-			t.Errorf("Get(%s) after Delete: %v, want %s", key, err, events.CodeNotFound)
-		}
-		for _, left := range keys[i+1:] {
-			has(t, other, left, "second of "+left)
+	for _, key := range keys {
+		has(t, other, key, key)
+		if err := other.Delete(ctx, key); err != nil {
+			t.Errorf("Delete(%s): %v", key, err)
 		}
 	}
 	if left := files(t, path); len(left) > 0 {
@@ -56,18 +48,11 @@ func TestPutGetDelete(t *testing.T) {
 
 func TestKeysThatAreNotAllowed(t *testing.T) {
 	t.Parallel()
-	ctx := t.Context()
 	parent := t.TempDir()
 	d := open(t, filepath.Join(parent, "blobs"))
-	for _, key := range []string{
-		"", "/", "/a", "a/", "a//b", ".", "..", "../a", "a/../b", "a/./b", ".a", "a/.b", ".tmp-x", `a\b`, "a b", "a\x00", "a@", "é",
-		"a:b", strings.Repeat("k", 201), strings.Repeat("d/", 512) + "x",
-	} {
-		_, err := d.Get(ctx, key)
-		for name, err := range map[string]error{"Get": err, "Put": d.Put(ctx, key, []byte("x")), "Delete": d.Delete(ctx, key)} {
-			if events.ErrorCode(err) != events.CodeInvalid {
-				t.Errorf("%s(%q) = %v, want %s", name, key, err, events.CodeInvalid)
-			}
+	for _, key := range []string{"../a", "/a", "a/../b", ".tmp-x", "a@"} {
+		if err := d.Put(t.Context(), key, []byte("x")); events.ErrorCode(err) != events.CodeInvalid {
+			t.Errorf("Put(%q) = %v, want %s", key, err, events.CodeInvalid)
 		}
 	}
 	if left := files(t, parent); len(left) > 0 {

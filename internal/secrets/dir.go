@@ -26,7 +26,7 @@ func (d Dir) Values(_ context.Context, name string) ([]string, error) {
 	}
 	switch kind {
 	case "env":
-		return values(name, os.Getenv(reference))
+		return Parse(name, os.Getenv(reference))
 	case "file":
 		return d.file(name, reference)
 	}
@@ -44,10 +44,12 @@ func (d Dir) file(name, path string) ([]string, error) {
 	if err != nil {
 		return nil, events.Wrap(err, events.CodeUnavailable, "secret %q cannot be read", name)
 	}
-	return values(name, string(data))
+	return Parse(name, string(data))
 }
 
-func values(name, text string) ([]string, error) {
+// Parse returns the live values in the text of the secret with that name: one a line, without the spaces around them. It
+// fails with [events.CodeNotFound] where there is none.
+func Parse(name, text string) ([]string, error) {
 	var vs []string
 	for line := range strings.Lines(text) {
 		if v := strings.TrimSpace(line); v != "" {

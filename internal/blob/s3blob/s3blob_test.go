@@ -1,0 +1,78 @@
+package s3blob_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/callboard/callboard/internal/blob/blobtest"
+	"github.com/callboard/callboard/internal/blob/s3blob"
+	"github.com/callboard/callboard/pkg/events"
+)
+
+func config(endpoint string) aws.Config {
+	return aws.Config{
+		Region: "us-east-1", BaseEndpoint: &endpoint,
+		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{AccessKeyID: "test", SecretAccessKey: "test"}, nil
+		}),
+		Retryer: func() aws.Retryer { return aws.NopRetryer{} },
+	}
+}
+
+// bucket answers as S3 does for objects of one bucket, in path style.
+func bucket(t *testing.T) *httptest.Server {
+	t.Helper()
+	var mu sync.Mutex
+	objects := map[string][]byte{}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		key, ok := strings.CutPrefix(r.URL.Path, "/blobs/")
+		if !ok {
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = io.WriteString(w, "<Error><Code>NoSuchBucket</Code></Error>")
+			return
+		}
+		switch r.Method {
+		case http.MethodPut:
+			objects[key], _ = io.ReadAll(r.Body)
+		case http.MethodDelete:
+			delete(objects, key)
+			w.WriteHeader(http.StatusNoContent)
+		default:
+			data, ok := objects[key]
+			if !ok {
+				w.WriteHeader(http.StatusNotFound)
+				_, _ = io.WriteString(w, "<Error><Code>NoSuchKey</Code></Error>")
+				return
+			}
+			_, _ = w.Write(data)
+		}
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	blobtest.Run(t, func(t *testing.T) blobtest.Store { return s3blob.New(config(bucket(t).URL), "blobs") })
+}
+
+// A bucket that is missing is a deployment that has not finished, and no missing blob.
+func TestNoBucket(t *testing.T) {
+	t.Parallel()
+	s := s3blob.New(config(bucket(t).URL), "absent")
+	_, err := s.Get(t.Context(), "a")
+	for name, err := range map[string]error{"Get": err, "Put": s.Put(t.Context(), "a", nil), "Delete": s.Delete(t.Context(), "a")} {
+		if events.ErrorCode(err) != events.CodeUnavailable || !strings.Contains(events.ErrorMessage(err), "absent") {
+			t.Errorf("%s: %v, want code %s and the name of the bucket", name, err, events.CodeUnavailable)
+		}
+	}
+}

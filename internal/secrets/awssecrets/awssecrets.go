@@ -1,0 +1,125 @@
+// Package awssecrets reads secrets from Secrets Manager and from the parameters of Systems Manager.
+package awssecrets
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/smithy-go"
+
+	"github.com/callboard/callboard/internal/secrets"
+	"github.com/callboard/callboard/pkg/events"
+)
+
+const (
+	// fresh is how long a value is used without asking again, and so how long a rotation takes to arrive. It is what
+	// AWS's own cache for functions has
+	// (https://docs.aws.amazon.com/secretsmanager/latest/userguide/retrieving-secrets_lambda.html).
+	fresh = 5 * time.Minute
+	// stale is how long a value is used while it cannot be asked for: that long, an outage stops no webhook.
+	stale = time.Hour
+)
+
+// Store reads secrets and remembers them for five minutes. A name is that of the secret "<prefix>/<name>" in Secrets
+// Manager. The references "secretsmanager:<arn>" and "ssm:<name>" work wherever a name does. The function may use
+// secretsmanager:GetSecretValue or ssm:GetParameter on them.
+type Store struct {
+	secretsManager *secretsmanager.Client
+	parameters     parameters
+	prefix         string
+	clock          func() time.Time
+
+	mu    sync.Mutex
+	known map[string]entry
+}
+
+type entry struct {
+	values []string
+	read   time.Time
+}
+
+// New returns the store of the secrets whose names begin with prefix and "/". Clock, for example [time.Now], says how
+// old a value is.
+func New(cfg aws.Config, prefix string, clock func() time.Time) *Store {
+	return &Store{
+		secretsManager: secretsmanager.NewFromConfig(cfg), parameters: parameters{cfg}, prefix: prefix, clock: clock,
+		known: make(map[string]entry),
+	}
+}
+
+// Values returns the live values of a secret. It fails with [events.CodeNotFound] if there is none, with
+// [events.CodeInvalid] for a reference that does not work in AWS, and with [events.CodeUnavailable] if it cannot be read.
+func (s *Store) Values(ctx context.Context, name string) ([]string, error) {
+	now := s.clock()
+	s.mu.Lock()
+	old, known := s.known[name]
+	s.mu.Unlock()
+	if known && now.Sub(old.read) < fresh {
+		return slices.Clone(old.values), nil
+	}
+	text, err := s.read(ctx, name)
+	var values []string
+	if err == nil {
+		values, err = secrets.Parse(name, text)
+	}
+	if known && events.ErrorCode(err) == events.CodeUnavailable && now.Sub(old.read) < stale {
+		return slices.Clone(old.values), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.known[name] = entry{values: values, read: now}
+	s.mu.Unlock()
+	return slices.Clone(values), nil
+}
+
+func (s *Store) read(ctx context.Context, name string) (string, error) {
+	kind, reference, isReference := strings.Cut(name, ":")
+	switch {
+	case !isReference:
+		return s.secret(ctx, name, s.prefix+"/"+name)
+	case kind == "secretsmanager":
+		return s.secret(ctx, name, reference)
+	case kind == "ssm":
+		return s.parameter(ctx, name, reference)
+	}
+	return "", events.Errorf(events.CodeInvalid, "secret %q: a reference of kind %q does not work in AWS; here use a name, secretsmanager: or ssm:", name, kind)
+}
+
+func (s *Store) secret(ctx context.Context, name, id string) (string, error) {
+	out, err := s.secretsManager.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &id})
+	if err != nil {
+		return "", failed(err, name, "the secret "+id+" of Secrets Manager")
+	}
+	if out.SecretString == nil {
+		return string(out.SecretBinary), nil
+	}
+	return *out.SecretString, nil
+}
+
+func (s *Store) parameter(ctx context.Context, name, parameter string) (string, error) {
+	text, err := s.parameters.get(ctx, parameter)
+	if err != nil {
+		return "", failed(err, name, "the parameter "+parameter+" of Systems Manager")
+	}
+	return text, nil
+}
+
+func failed(err error, name, what string) error {
+	e, ok := errors.AsType[smithy.APIError](err)
+	if !ok {
+		return events.Wrap(err, events.CodeUnavailable, "secret %q cannot be read: AWS cannot be reached for %s", name, what)
+	}
+	switch e.ErrorCode() {
+	case "ResourceNotFoundException", "ParameterNotFound", "ParameterVersionNotFound":
+		return events.Wrap(err, events.CodeNotFound, "secret %q does not exist: %s has no value", name, what)
+	}
+	return events.Wrap(err, events.CodeUnavailable, "secret %q cannot be read: AWS answers %s for %s", name, e.ErrorCode(), what)
+}
