@@ -26,6 +26,10 @@ test: ## run all tests that need nothing but Go
 test-race: ## run the tests with the race detector
 	$(GO) test -race ./...
 
+.PHONY: test-services
+test-services: ## run the AWS adapters against MiniStack, moto and DynamoDB Local (Python, Java, Maven)
+	tools/services/run $(GO) test -tags services ./pkg/events/awsevents ./internal/table/dynamodb ./internal/secrets/awssecrets ./internal/blob/s3blob
+
 .PHONY: vet
 vet: ## run go vet
 	$(GO) vet ./...
