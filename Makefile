@@ -3,6 +3,8 @@
 GO       ?= go
 FUZZTIME ?= 10s
 TOOL     := $(GO) tool -modfile=tools/go.mod
+ARCH     ?= arm64
+CONFIG   ?= events-config.json
 
 .DEFAULT_GOAL := help
 
@@ -17,6 +19,16 @@ run: build ## start Callboard on this machine and show how to send the first web
 .PHONY: build
 build: ## build bin/callboard
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/callboard ./cmd/callboard
+
+.PHONY: package
+package: ## build the Lambda functions: dist/<name>/ and dist/<name>.zip for ARCH (arm64)
+	@for main in functions/*/lambda; do \
+		name=$$(basename $$(dirname $$main)) && mkdir -p dist/$$name && \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) $(GO) build -trimpath -buildvcs=false -tags lambda.norpc -ldflags '-s -w -buildid=' -o dist/$$name/bootstrap ./$$main && \
+		cp $(CONFIG) dist/$$name/events-config.json && \
+		$(GO) run -C tools ./zip ../dist/$$name ../dist/$$name.zip && \
+		ls -l dist/$$name.zip | awk '{ printf "  %-30s %5.1f MB\n", $$NF, $$5 / 1e6 }' || exit 1; \
+	done
 
 .PHONY: test
 test: ## run all tests that need nothing but Go

@@ -17,7 +17,6 @@ import (
 	"github.com/callboard/callboard/internal/config"
 	"github.com/callboard/callboard/internal/embedded"
 	"github.com/callboard/callboard/internal/inbox"
-	"github.com/callboard/callboard/internal/scm"
 	"github.com/callboard/callboard/internal/topology"
 	"github.com/callboard/callboard/pkg/events"
 	"github.com/callboard/callboard/pkg/notifications/rules"
@@ -99,31 +98,18 @@ func (a *app) catalogSync(f topology.Function, store *catalogstore.Store) (embed
 	if err != nil {
 		return nil, err
 	}
-	readers := make(map[string]catalogsync.Reader)
-	for _, g := range a.conf.Integrations.GitHub {
-		options := scm.GitHubOptions{APIBaseURL: g.APIBaseURL}
-		if a.sampleURL != "" {
-			options.APIBaseURL = a.sampleURL
-		} else if g.Token != "" {
-			options.Token = a.token(g.Token)
+	hosts := slices.Clone(a.conf.Integrations.GitHub)
+	if a.sampleURL != "" {
+		for i := range hosts {
+			hosts[i].APIBaseURL, hosts[i].Token = a.sampleURL, ""
 		}
-		if readers[g.Host], err = scm.NewGitHub(options); err != nil {
-			return nil, err
-		}
+	}
+	readers, err := catalogsync.Readers(hosts, a.engine.Secrets)
+	if err != nil {
+		return nil, err
 	}
 	sync := &catalogsync.Handler{Providers: providers, Readers: readers, Store: store, Publisher: a.engine.Queues}
 	return &catalogsync.Lambda{Batch: a.batch(f, sync), Sync: sync}, nil
-}
-
-// token reads a token each time it is needed, so that a new one needs no restart.
-func (a *app) token(name string) func(context.Context) (string, error) {
-	return func(ctx context.Context) (string, error) {
-		values, err := a.engine.Secrets.Values(ctx, name)
-		if err != nil {
-			return "", err
-		}
-		return values[0], nil
-	}
 }
 
 // batch feeds a subscriber from the queues of a function.

@@ -11,7 +11,7 @@ import (
 
 // Handler handles the batches of a queue that is subscribed to any topics. In AWS its main function is
 //
-//	lambda.StartHandler(demo.Handler())
+//	lambda.Start(demo.Handler())
 func Handler() *events.Batch {
 	return &events.Batch{Function: "demo", Subscriber: events.SubscriberFunc(func(ctx context.Context, e events.Event) error {
 		slog.InfoContext(ctx, "demo event", "topic", e.Topic, "id", e.ID, "metadata", e.Metadata, "payload", string(e.Payload))

@@ -99,7 +99,7 @@ type Queue interface {
 // Batch handles SQS batches with a subscriber. Each record is processed on its own: one that fails or panics
 // harms no other. It is a Lambda handler:
 //
-//	lambda.StartHandler(&events.Batch{Function: "audit", Subscriber: audit{}})
+//	lambda.Start(&events.Batch{Function: "audit", Subscriber: audit{}})
 //
 // What becomes of a failed record is decided by the error of the subscriber, see [Subscriber]: a retry comes
 // after 5 s, 30 s, 2 min and then 10 min, a deferred record at the time that is known, a parked one goes to the

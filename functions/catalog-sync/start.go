@@ -1,0 +1,78 @@
+package catalogsync
+
+import (
+	"context"
+	"time"
+
+	"github.com/aws/aws-lambda-go/lambda"
+	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/callboard/callboard/internal/awsclient"
+	"github.com/callboard/callboard/internal/blob/s3blob"
+	"github.com/callboard/callboard/internal/catalogstore"
+	"github.com/callboard/callboard/internal/config"
+	"github.com/callboard/callboard/internal/deployment"
+	"github.com/callboard/callboard/internal/scm"
+	"github.com/callboard/callboard/internal/secrets/awssecrets"
+	"github.com/callboard/callboard/internal/table/dynamodb"
+	"github.com/callboard/callboard/internal/topology"
+	"github.com/callboard/callboard/pkg/events"
+	"github.com/callboard/callboard/pkg/events/awsevents"
+)
+
+// Start runs the function in AWS Lambda.
+func Start() {
+	deployment.Start(awsclient.Background, func(d *deployment.Deployment) (lambda.Handler, error) {
+		providers, err := Providers(d.Config.Catalog.Providers)
+		if err != nil {
+			return nil, err
+		}
+		readers, err := Readers(d.Config.Integrations.GitHub, awssecrets.New(d.AWS, d.Config.AWS.Prefix, time.Now))
+		if err != nil {
+			return nil, err
+		}
+		table := dynamodb.New(awsdynamodb.NewFromConfig(d.AWS), d.Value(deployment.Table), time.Now)
+		sync := &Handler{
+			Providers: providers, Readers: readers,
+			Store: catalogstore.New(table, s3blob.New(d.AWS, d.Value(deployment.Bucket))),
+			Publisher: &awsevents.Publisher{
+				Client: sns.NewFromConfig(d.AWS), ARNPrefix: d.Value(deployment.TopicARNPrefix), Name: d.Topology.SNSName,
+			},
+		}
+		return &Lambda{Sync: sync, Batch: &events.Batch{
+			Function: topology.CatalogSync, Subscriber: sync, Observer: d.Observer,
+			Queue: &awsevents.Queue{Client: sqs.NewFromConfig(d.AWS), DeadLetterURL: d.Value(deployment.DeadLetterQueueURL)},
+		}}, nil
+	}, deployment.Table, deployment.Bucket, deployment.TopicARNPrefix, deployment.DeadLetterQueueURL)
+}
+
+// Secrets gives the live values of a secret.
+type Secrets interface {
+	Values(ctx context.Context, name string) ([]string, error)
+}
+
+// Readers returns a reader for each host. A token is asked for each time it is needed, so that a new one needs no
+// restart.
+func Readers(hosts []config.GitHubIntegration, secrets Secrets) (map[string]Reader, error) {
+	readers := make(map[string]Reader, len(hosts))
+	for _, g := range hosts {
+		options := scm.GitHubOptions{APIBaseURL: g.APIBaseURL}
+		if g.Token != "" {
+			options.Token = func(ctx context.Context) (string, error) {
+				values, err := secrets.Values(ctx, g.Token)
+				if err != nil {
+					return "", err
+				}
+				return values[0], nil
+			}
+		}
+		reader, err := scm.NewGitHub(options)
+		if err != nil {
+			return nil, err
+		}
+		readers[g.Host] = reader
+	}
+	return readers, nil
+}
