@@ -104,7 +104,7 @@ func (a *app) catalogSync(f topology.Function, store *catalogstore.Store) (embed
 			hosts[i].APIBaseURL, hosts[i].Token = a.sampleURL, ""
 		}
 	}
-	readers, err := catalogsync.Readers(hosts, a.engine.Secrets)
+	readers, err := catalogsync.Readers(hosts, a.engine.Secrets, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package catalogsync
 
 import (
 	"context"
+	"net/http"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -29,7 +30,8 @@ func Start() {
 		if err != nil {
 			return nil, err
 		}
-		readers, err := Readers(d.Config.Integrations.GitHub, awssecrets.New(d.AWS, d.Config.AWS.Prefix, time.Now))
+		secrets := d.Metrics.Secrets(awssecrets.New(d.AWS, d.Config.AWS.Prefix, time.Now))
+		readers, err := Readers(d.Config.Integrations.GitHub, secrets, d.Metrics.Transport)
 		if err != nil {
 			return nil, err
 		}
@@ -41,11 +43,29 @@ func Start() {
 				Client: sns.NewFromConfig(d.AWS), ARNPrefix: d.Value(deployment.TopicARNPrefix), Name: d.Topology.SNSName,
 			},
 		}
-		return &Lambda{Sync: sync, Batch: &events.Batch{
-			Function: topology.CatalogSync, Subscriber: sync, Observer: d.Observer,
+		function := &Lambda{Sync: sync, Batch: &events.Batch{
+			Function: topology.CatalogSync, Subscriber: sync, Observer: d,
 			Queue: &awsevents.Queue{Client: sqs.NewFromConfig(d.AWS), DeadLetterURL: d.Value(deployment.DeadLetterQueueURL)},
-		}}, nil
+		}}
+		return watchful{function, d.Config.Integrations.GitHub, secrets}, nil
 	}, deployment.Table, deployment.Bucket, deployment.TopicARNPrefix, deployment.DeadLetterQueueURL)
+}
+
+// watchful looks at the tokens with every invocation, so that one that is missing is counted before an event needs it.
+type watchful struct {
+	*Lambda
+	hosts   []config.GitHubIntegration
+	secrets Secrets
+}
+
+// Invoke implements lambda.Handler.
+func (w watchful) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
+	for _, g := range w.hosts {
+		if g.Token != "" {
+			_, _ = w.secrets.Values(ctx, g.Token) // the source counts and remembers
+		}
+	}
+	return w.Lambda.Invoke(ctx, payload)
 }
 
 // Secrets gives the live values of a secret.
@@ -54,11 +74,14 @@ type Secrets interface {
 }
 
 // Readers returns a reader for each host. A token is asked for each time it is needed, so that a new one needs no
-// restart.
-func Readers(hosts []config.GitHubIntegration, secrets Secrets) (map[string]Reader, error) {
+// restart. observe, unless nil, puts itself between a reader and the API of a host.
+func Readers(hosts []config.GitHubIntegration, secrets Secrets, observe func(host string, next http.RoundTripper) http.RoundTripper) (map[string]Reader, error) {
 	readers := make(map[string]Reader, len(hosts))
 	for _, g := range hosts {
 		options := scm.GitHubOptions{APIBaseURL: g.APIBaseURL}
+		if observe != nil {
+			options.HTTPClient = &http.Client{Transport: observe(g.Host, http.DefaultTransport)}
+		}
 		if g.Token != "" {
 			options.Token = func(ctx context.Context) (string, error) {
 				values, err := secrets.Values(ctx, g.Token)

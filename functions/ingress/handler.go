@@ -64,13 +64,13 @@ func (h *Handler) Handle(ctx context.Context, r *httpapi.Request) (httpapi.Respo
 		err = events.Errorf(events.CodeNotFound, "There is no such topic here; the topics are those of events-config.json.")
 	case r.Method != http.MethodPost:
 		response = httpapi.MethodNotAllowed(r, http.MethodPost)
-		hop.Outcome, hop.Reason = events.OutcomeRefused, "method "+r.Method
+		hop.Outcome, hop.Reason, hop.Code = events.OutcomeRefused, "method "+r.Method, events.CodeMethodNotAllowed
 	default:
 		hop.Event, err = h.accept(ctx, hop.Topic, topic, hop.Time, r)
 		response = accepted(hop.Event)
 	}
 	if err != nil {
-		hop.Outcome, hop.Reason = events.OutcomeRefused, err.Error()
+		hop.Outcome, hop.Reason, hop.Code = events.OutcomeRefused, err.Error(), events.ErrorCode(err)
 	}
 	hop.Milliseconds = events.Since(hop.Time)
 	h.Observer.Observe(ctx, hop)

@@ -27,7 +27,7 @@ func Start() {
 			Topics:   topics,
 			Queue:    &awsevents.Sender{Client: sqs.NewFromConfig(d.AWS), URL: d.Value(deployment.IngestQueueURL)},
 			Secrets:  awssecrets.New(d.AWS, d.Config.AWS.Prefix, time.Now),
-			Observer: d.Observer,
+			Observer: d,
 		}}, nil
 	}, deployment.IngestQueueURL)
 }

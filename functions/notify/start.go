@@ -27,7 +27,7 @@ func Start() {
 		}
 		table := dynamodb.New(awsdynamodb.NewFromConfig(d.AWS), d.Value(deployment.Table), time.Now)
 		return &events.Batch{
-			Function: topology.Notify, Observer: d.Observer,
+			Function: topology.Notify, Observer: d,
 			Subscriber: &Handler{
 				Rules: rules, Inbox: &inbox.Inbox{Table: table, Now: time.Now},
 				Catalog: catalogstore.New(table, s3blob.New(d.AWS, d.Value(deployment.Bucket))),

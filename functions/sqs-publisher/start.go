@@ -19,7 +19,7 @@ func Start() {
 			Client: sns.NewFromConfig(d.AWS), ARNPrefix: d.Value(deployment.TopicARNPrefix), Name: d.Topology.SNSName,
 		}
 		return &events.Batch{
-			Function: topology.SQSPublisher, Subscriber: New(publisher), Observer: d.Observer,
+			Function: topology.SQSPublisher, Subscriber: New(publisher), Observer: d,
 			Queue: &awsevents.Queue{Client: sqs.NewFromConfig(d.AWS), DeadLetterURL: d.Value(deployment.DeadLetterQueueURL)},
 		}, nil
 	}, deployment.TopicARNPrefix, deployment.DeadLetterQueueURL)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/callboard/callboard/internal/awsclient"
 	"github.com/callboard/callboard/internal/config"
+	"github.com/callboard/callboard/internal/telemetry"
 	"github.com/callboard/callboard/internal/topology"
 	"github.com/callboard/callboard/pkg/events"
 )
@@ -38,7 +39,7 @@ type Deployment struct {
 	Config   *config.Config // with the prefix of the deployment
 	Topology *topology.Topology
 	AWS      aws.Config
-	Observer events.Observer
+	Metrics  *telemetry.Metrics
 	values   map[string]string
 }
 
@@ -48,7 +49,7 @@ func (d *Deployment) Value(name string) string { return d.values[name] }
 // Load reads the configuration and the named variables, all of which have to be set; lookup is [os.LookupEnv] or
 // stands for it. Its error tells everything that is wrong.
 func Load(lookup func(string) (string, bool), budget awsclient.Budget, variables ...string) (*Deployment, error) {
-	d := &Deployment{Observer: events.LogObserver{Logger: slog.Default()}, values: map[string]string{}}
+	d := &Deployment{values: map[string]string{}}
 	var errs []error
 	for _, name := range append(variables, Prefix) {
 		value, _ := lookup(name)
@@ -67,7 +68,14 @@ func Load(lookup func(string) (string, bool), budget awsclient.Budget, variables
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
+	d.Metrics = &telemetry.Metrics{Prefix: d.Config.AWS.Prefix, Out: os.Stdout}
 	return d, nil
+}
+
+// Observe logs a hop and counts it.
+func (d *Deployment) Observe(ctx context.Context, h events.Hop) {
+	events.LogObserver{Logger: slog.Default()}.Observe(ctx, h)
+	d.Metrics.Observe(ctx, h)
 }
 
 func (d *Deployment) configure(lookup func(string) (string, bool)) error {

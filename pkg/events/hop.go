@@ -28,6 +28,8 @@ type Hop struct {
 	Function string    `json:"function"`
 	Outcome  Outcome   `json:"outcome"`
 	Reason   string    `json:"reason,omitempty"`
+	Code     Code      `json:"code,omitempty"`    // of the error, if there is one
+	Accepted time.Time `json:"accepted,omitzero"` // when the event came in
 	Attempt  int       `json:"attempt,omitempty"` // receive count of the message
 	// Milliseconds is how long the function worked on it.
 	Milliseconds float64 `json:"ms"`
