@@ -42,6 +42,10 @@ test-race: ## run the tests with the race detector
 test-services: ## run the AWS adapters against MiniStack, moto and DynamoDB Local (Python, Java, Maven)
 	tools/services/run $(GO) test -tags services ./pkg/events/awsevents ./internal/table/dynamodb ./internal/secrets/awssecrets ./internal/blob/s3blob
 
+.PHONY: infra-check
+infra-check: ## test the CDK app and check its template (Node, Python)
+	infra/check
+
 .PHONY: vet
 vet: ## run go vet
 	$(GO) vet ./...

@@ -1,0 +1,199 @@
+package stack
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/jsii-runtime-go"
+
+	"github.com/callboard/callboard/internal/config"
+	"github.com/callboard/callboard/internal/topology"
+	"github.com/callboard/callboard/pkg/events"
+)
+
+// uses is what a function works with beside its queues and secrets.
+type uses struct {
+	table   []string // actions on the table; a transaction needs those of its operations
+	blobs   []string // actions on the blobs
+	publish func(topic string) bool
+	ingest  bool // sends to the ingest queue
+}
+
+// works returns what each function works with. The actions are those of the requests that its code makes.
+func works(c *config.Config) map[string]uses {
+	return map[string]uses{
+		topology.Ingress: {ingest: true},
+		topology.SQSPublisher: {publish: func(t string) bool {
+			_, isRoot := c.Topics[t]
+			return isRoot
+		}},
+		topology.Router: {publish: func(t string) bool {
+			_, ours := c.Topics[root(t)]
+			return ours && t != root(t)
+		}},
+		topology.CatalogSync: {
+			table:   []string{"GetItem", "BatchGetItem", "Query", "PutItem", "DeleteItem", "BatchWriteItem"},
+			blobs:   []string{"GetObject", "PutObject", "DeleteObject"},
+			publish: func(t string) bool { return t == config.TopicCatalogChanged || t == config.TopicCatalogError },
+		},
+		topology.Notify:           {table: []string{"GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem"}},
+		topology.CatalogAPI:       {table: []string{"GetItem", "BatchGetItem", "Query"}, blobs: []string{"GetObject"}},
+		topology.NotificationsAPI: {table: []string{"GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem"}},
+	}
+}
+
+// published returns the topics that a function publishes to.
+func (b *builder) published(u uses) []*topic {
+	var list []*topic
+	for _, t := range b.topo.Topics {
+		if u.publish != nil && u.publish(t.Name) {
+			list = append(list, b.topics[t.Name])
+		}
+	}
+	return list
+}
+
+// environment returns the variables of a function: what its code cannot know before it is deployed.
+func (b *builder) environment(f topology.Function, u uses) map[string]*string {
+	variables := map[string]*string{"CALLBOARD_PREFIX": jsii.String(b.topo.Prefix)}
+	if len(u.table) > 0 { // who reads the catalog opens it with its blobs
+		variables["CALLBOARD_TABLE"] = b.table.TableName()
+		variables["CALLBOARD_BUCKET"] = b.bucket.BucketName()
+	}
+	if u.ingest {
+		variables["CALLBOARD_INGEST_QUEUE_URL"] = b.queues[topology.QueueIngest].sqs.QueueUrl()
+	}
+	if u.publish != nil {
+		variables["CALLBOARD_TOPIC_ARN_PREFIX"] = jsii.String(strings.Join([]string{"arn", *awscdk.Aws_PARTITION(), "sns", *awscdk.Aws_REGION(), *awscdk.Aws_ACCOUNT_ID(), ""}, ":"))
+	}
+	if f.DeadLetter != "" {
+		variables["CALLBOARD_DEAD_LETTER_QUEUE_URL"] = b.queues[f.DeadLetter].sqs.QueueUrl()
+	}
+	return variables
+}
+
+// grants returns what a function may do.
+func (b *builder) grants(f topology.Function, u uses) []grant {
+	var list []grant
+	if len(f.Queues) > 0 {
+		var arns []*string
+		for _, name := range f.Queues {
+			arns = append(arns, b.queues[name].sqs.QueueArn())
+		}
+		list = append(list,
+			// The first three are Lambda's own, which polls with the rights of the function.
+			grant{"ReadQueues", []string{"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"}, arns},
+			grant{"Park", []string{"sqs:SendMessage"}, []*string{b.queues[f.DeadLetter].sqs.QueueArn()}})
+	}
+	if u.ingest {
+		list = append(list, grant{"SendToIngest", []string{"sqs:SendMessage"}, []*string{b.queues[topology.QueueIngest].sqs.QueueArn()}})
+	}
+	if topics := b.published(u); len(topics) > 0 {
+		var arns []*string
+		for _, t := range topics {
+			arns = append(arns, t.sns.TopicArn())
+		}
+		actions := []string{"sns:Publish"}
+		if b.options.Emulator { // in AWS the right to publish covers batches
+			actions = append(actions, "sns:PublishBatch")
+		}
+		list = append(list, grant{"Publish", actions, arns})
+	}
+	if len(u.table) > 0 {
+		list = append(list, grant{"UseTable", prefixed("dynamodb:", u.table), []*string{b.table.TableArn()}})
+	}
+	if len(u.blobs) > 0 {
+		list = append(list,
+			grant{"UseBlobs", prefixed("s3:", u.blobs), []*string{b.bucket.ArnForObjects(jsii.String(blobs))}},
+			// Without it S3 answers "forbidden" for a blob that is gone, and nobody could tell the one from the other.
+			grant{"MissBlobs", []string{"s3:ListBucket"}, []*string{b.bucket.BucketArn()}})
+	}
+	list = append(list, b.secretGrants(f)...)
+	if b.key != nil {
+		list = append(list, grant{"UseKey", keyActions(u), []*string{b.key.KeyArn()}})
+	}
+	return list
+}
+
+// keyActions returns what a function does with the customer key through the services. DynamoDB needs more than the
+// others (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.usagenotes.html).
+func keyActions(u uses) []string {
+	actions := []string{"kms:Decrypt", "kms:GenerateDataKey"}
+	if len(u.table) > 0 {
+		actions = append(actions, "kms:DescribeKey", "kms:Encrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo")
+	}
+	return actions
+}
+
+// secretGrants allows a function to read its secrets: those of the stack, and those that it has references to.
+func (b *builder) secretGrants(f topology.Function) []grant {
+	var values, parameters []*string
+	for _, name := range f.Secrets {
+		switch kind, target, reference := isReference(name); {
+		case !reference:
+			values = append(values, b.secrets[name].AttrId()) // the ARN, as Ref is; not every emulator knows that
+		case kind == "secretsmanager":
+			values = append(values, jsii.String(target))
+		case kind == "ssm":
+			parameters = append(parameters, b.stack.FormatArn(&awscdk.ArnComponents{
+				Service: jsii.String("ssm"), Resource: jsii.String("parameter"), ResourceName: jsii.String(strings.TrimPrefix(target, "/")),
+			}))
+		}
+	}
+	var list []grant
+	if len(values) > 0 {
+		list = append(list, grant{"ReadSecrets", []string{"secretsmanager:GetSecretValue"}, values})
+	}
+	if len(parameters) > 0 {
+		list = append(list, grant{"ReadParameters", []string{"ssm:GetParameter"}, parameters})
+	}
+	return list
+}
+
+// check refuses what a stack cannot do, before anything is made.
+func check(t *topology.Topology, c *config.Config, o Options) error {
+	known := works(c)
+	reserved := 0
+	for _, f := range t.Functions {
+		if _, ok := known[f.Name]; !ok {
+			return events.Errorf(events.CodeInternal, "the stack does not know what the function %s works with: say it in works, infra/stack/grants.go", f.Name)
+		}
+		for _, name := range f.Secrets {
+			if kind, _, ok := isReference(name); ok && kind != "secretsmanager" && kind != "ssm" {
+				return events.Errorf(events.CodeInvalid, "the secret %q of the function %s is on somebody's machine: AWS reads names, \"secretsmanager:\" and \"ssm:\"", name, f.Name)
+			}
+		}
+		n, ok := o.Reserved[f.Name]
+		if !ok {
+			continue
+		}
+		reserved++
+		if sum := concurrency(t, f); n < sum {
+			return events.Errorf(events.CodeInvalid, "the function %s would have a reserved concurrency of %d where its queues start up to %d: reserve more", f.Name, n, sum)
+		}
+	}
+	if reserved < len(o.Reserved) {
+		return events.Errorf(events.CodeInvalid, "the context value \"reserved\" names a function that this configuration does not have")
+	}
+	return nil
+}
+
+// concurrency returns how many invocations the queues of a function start at the same time.
+func concurrency(t *topology.Topology, f topology.Function) int {
+	sum := 0
+	for _, q := range t.Queues {
+		if slices.Contains(f.Queues, q.Name) {
+			sum += q.MaxConcurrency
+		}
+	}
+	return sum
+}
+
+func prefixed(prefix string, names []string) []string {
+	list := make([]string, len(names))
+	for i, n := range names {
+		list[i] = prefix + n
+	}
+	return list
+}

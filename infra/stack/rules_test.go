@@ -1,0 +1,979 @@
+package stack_test
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/callboard/callboard/internal/topology"
+)
+
+// maxResources leaves room below the 500 that a stack can have
+// (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html).
+const maxResources = 400
+
+// wildcards are the statements that may have a wildcard, each with its reason.
+var wildcards = map[string]string{
+	`xray:PutTelemetryRecords,xray:PutTraceSegments *`:                                                          "X-Ray has no resources",
+	`s3:DeleteObject,s3:GetObject,s3:PutObject {"Fn::Join":["",[{"Fn::GetAtt":["Blobs","Arn"]},"/catalog/*"]]}`: "the keys of blobs are made while it runs",
+	`s3:GetObject {"Fn::Join":["",[{"Fn::GetAtt":["Blobs","Arn"]},"/catalog/*"]]}`:                              "the keys of blobs are made while it runs",
+}
+
+// rule is something that holds for every stack.
+type rule struct {
+	name string
+	// offenders returns what breaks the rule.
+	offenders func(t *template) []string
+	// breaks are changes of the template, each of which breaks the rule.
+	breaks map[string]func(t *template)
+}
+
+var rules = []rule{
+	{"everything of the topology is there", offendTopology, map[string]func(*template){
+		"queue":        func(t *template) { drop(t, "AWS::SQS::Queue", "Notify6") },
+		"topic":        func(t *template) { drop(t, "AWS::SNS::Topic", "CatalogChanged") },
+		"subscription": func(t *template) { drop(t, "AWS::SNS::Subscription", "GithubPush") },
+		"function":     func(t *template) { drop(t, "AWS::Lambda::Function", "Router") },
+		"route": func(t *template) {
+			t.one("AWS::ApiGatewayV2::Route", "Events").Properties["RouteKey"] = "POST /events/http/{topic}"
+		},
+		"integration": func(t *template) { drop(t, "AWS::ApiGatewayV2::Integration", "Ingress") },
+		"permission":  func(t *template) { drop(t, "AWS::Lambda::Permission", "Ingress") },
+		"mapping":     func(t *template) { drop(t, "AWS::Lambda::EventSourceMapping", "Ingest") },
+		"schedule":    func(t *template) { drop(t, "AWS::Scheduler::Schedule", "Sweep") },
+		"right of the schedule": func(t *template) {
+			t.one("AWS::IAM::Role", "ScheduleOutboxSweep").Properties["Policies"] = []any{}
+		},
+	}},
+	{"queues are encrypted", offendEncryption, map[string]func(*template){
+		"none": func(t *template) {
+			delete(t.one("AWS::SQS::Queue", "").Properties, "SqsManagedSseEnabled")
+			delete(t.one("AWS::SQS::Queue", "").Properties, "KmsMasterKeyId")
+		},
+	}},
+	{"queues, topics and buckets refuse requests without TLS", offendTLS, map[string]func(*template){
+		"queue":  func(t *template) { drop(t, "AWS::SQS::QueuePolicy", "Ingest") },
+		"topic":  func(t *template) { drop(t, "AWS::SNS::TopicPolicy", "Github") },
+		"alarms": func(t *template) { drop(t, "AWS::SNS::TopicPolicy", "Alarms") },
+		"bucket": func(t *template) { drop(t, "AWS::S3::BucketPolicy", "") },
+		"allows": func(t *template) {
+			for _, s := range statements(t.one("AWS::SQS::QueuePolicy", "Ingest").get("PolicyDocument")) {
+				s["Effect"] = "Allow"
+			}
+		},
+	}},
+	{"messages are kept 4 days, dead letters 14", offendRetention, map[string]func(*template){
+		"source":  func(t *template) { t.one("AWS::SQS::Queue", "Ingest").Properties["MessageRetentionPeriod"] = 60.0 },
+		"default": func(t *template) { delete(t.one("AWS::SQS::Queue", "Ingest").Properties, "MessageRetentionPeriod") },
+		"dead letter": func(t *template) {
+			t.one("AWS::SQS::Queue", "RouterDlq").Properties["MessageRetentionPeriod"] = 345600.0
+		},
+	}},
+	{"queues that are read have dead letters after 5 receives or more", offendRedrive, map[string]func(*template){
+		"none": func(t *template) { delete(t.one("AWS::SQS::Queue", "Ingest").Properties, "RedrivePolicy") },
+		"too few": func(t *template) {
+			t.one("AWS::SQS::Queue", "Ingest").Properties["RedrivePolicy"].(object)["maxReceiveCount"] = 4.0
+		},
+		"elsewhere": func(t *template) {
+			t.one("AWS::SQS::Queue", "Ingest").Properties["RedrivePolicy"].(object)["deadLetterTargetArn"] = "arn:aws:sqs:eu-west-1:1:x"
+		},
+		"to itself": func(t *template) {
+			id := t.ids("AWS::SQS::Queue")[slices.IndexFunc(t.ids("AWS::SQS::Queue"), func(s string) bool { return strings.Contains(s, "Ingest") })]
+			t.Resources[id].Properties["RedrivePolicy"].(object)["deadLetterTargetArn"] = object{"Fn::GetAtt": []any{id, "Arn"}}
+		},
+	}},
+	{"a message is hidden 6 times as long as a function may take, and the batch window", offendVisibility, map[string]func(*template){
+		"shorter": func(t *template) { t.one("AWS::SQS::Queue", "Ingest").Properties["VisibilityTimeout"] = 29.0 },
+		"default": func(t *template) { delete(t.one("AWS::SQS::Queue", "Ingest").Properties, "VisibilityTimeout") },
+		"window": func(t *template) {
+			t.one("AWS::Lambda::EventSourceMapping", "Ingest").Properties["MaximumBatchingWindowInSeconds"] = 5.0
+		},
+		"timeout": func(t *template) { t.one("AWS::Lambda::Function", "Router").Properties["Timeout"] = 31.0 },
+	}},
+	{"queues have an alarm: on dead letters, or on age", offendQueueAlarms, map[string]func(*template){
+		"dead letters": func(t *template) { drop(t, "AWS::CloudWatch::Alarm", "QueueNotifyDlq") },
+		"age":          func(t *template) { drop(t, "AWS::CloudWatch::Alarm", "QueueIngest") },
+		"other metric": func(t *template) {
+			t.one("AWS::CloudWatch::Alarm", "QueueNotifyDlq").Properties["MetricName"] = "NumberOfMessagesSent"
+		},
+	}},
+	{"mappings report single failures and have a maximum concurrency", offendMappings, map[string]func(*template){
+		"whole batches": func(t *template) {
+			delete(t.one("AWS::Lambda::EventSourceMapping", "").Properties, "FunctionResponseTypes")
+		},
+		"no maximum": func(t *template) { delete(t.one("AWS::Lambda::EventSourceMapping", "").Properties, "ScalingConfig") },
+	}},
+	{"subscriptions are raw, have dead letters, and both queues admit the topic", offendSubscriptions, map[string]func(*template){
+		"not raw":                     func(t *template) { t.one("AWS::SNS::Subscription", "Github").Properties["RawMessageDelivery"] = false },
+		"no dead letter":              func(t *template) { delete(t.one("AWS::SNS::Subscription", "Github").Properties, "RedrivePolicy") },
+		"queue without policy":        func(t *template) { drop(t, "AWS::SQS::QueuePolicy", "CatalogSync9") },
+		"dead letters without policy": func(t *template) { drop(t, "AWS::SQS::QueuePolicy", "SubscriptionsDlq") },
+		"policy for one topic less": func(t *template) {
+			s := delivery(t, "SubscriptionsDlq")
+			arns := get(s, "Condition.ArnEquals").(object)
+			arns["aws:SourceArn"] = list(arns["aws:SourceArn"])[1:]
+		},
+		"policy for any account": func(t *template) { delete(delivery(t, "SubscriptionsDlq")["Condition"].(object), "StringEquals") },
+		"policy for anybody":     func(t *template) { delivery(t, "SubscriptionsDlq")["Principal"] = "*" },
+		"before the policy":      func(t *template) { t.one("AWS::SNS::Subscription", "Github").DependsOn = nil },
+	}},
+	{"what is read is deployed before what is written", offendOrder, map[string]func(*template){
+		"publisher before subscription": func(t *template) { t.one("AWS::Lambda::Function", "Router").DependsOn = nil },
+		"ingress before publisher":      func(t *template) { t.one("AWS::Lambda::Function", "Ingress").DependsOn = nil },
+		"subscription before reader": func(t *template) {
+			s := t.one("AWS::SNS::Subscription", "GithubPush")
+			s.DependsOn = slices.DeleteFunc(s.DependsOn, func(id string) bool { return strings.HasPrefix(id, "Function") })
+		},
+	}},
+	{"functions run our program, log as JSON for 30 days, and can be run by SAM", offendFunctions, map[string]func(*template){
+		"runtime": func(t *template) { t.one("AWS::Lambda::Function", "").Properties["Runtime"] = "nodejs22.x" },
+		"text": func(t *template) {
+			t.one("AWS::Lambda::Function", "").Properties["LoggingConfig"].(object)["LogFormat"] = "Text"
+		},
+		"own group":  func(t *template) { delete(t.one("AWS::Lambda::Function", "").Properties, "LoggingConfig") },
+		"asset path": func(t *template) { delete(t.one("AWS::Lambda::Function", "").Metadata, "aws:asset:path") },
+		"timeout":    func(t *template) { t.one("AWS::Lambda::Function", "Ingress").Properties["Timeout"] = 3.0 },
+		"shared role": func(t *template) {
+			t.one("AWS::Lambda::Function", "Ingress").Properties["Role"] = t.one("AWS::Lambda::Function", "Router").Properties["Role"]
+		},
+		"reserved": func(t *template) {
+			t.one("AWS::Lambda::Function", "Router").Properties["ReservedConcurrentExecutions"] = 5.0
+		},
+	}},
+	{"functions know where things are", offendEnvironment, map[string]func(*template){
+		"prefix": func(t *template) { variables(t, "Router")["CALLBOARD_PREFIX"] = "other" },
+		"table":  func(t *template) { delete(variables(t, "Notify"), "CALLBOARD_TABLE") },
+		"queue": func(t *template) {
+			variables(t, "Ingress")["CALLBOARD_INGEST_QUEUE_URL"] = object{"Ref": t.ids("AWS::SQS::Queue")[0]}
+		},
+		"topics": func(t *template) { variables(t, "Router")["CALLBOARD_TOPIC_ARN_PREFIX"] = "arn:aws:sns:eu-west-1:1:" },
+		"dead letters": func(t *template) {
+			variables(t, "Router")["CALLBOARD_DEAD_LETTER_QUEUE_URL"] = variables(t, "Notify")["CALLBOARD_DEAD_LETTER_QUEUE_URL"]
+		},
+	}},
+	{"log groups have a retention", offendLogs, map[string]func(*template){
+		"forever": func(t *template) { delete(t.one("AWS::Logs::LogGroup", "").Properties, "RetentionInDays") },
+	}},
+	{"no right is wider than it must be", offendWildcards, map[string]func(*template){
+		"resource": func(t *template) {
+			grantTo(t, "Ingress", object{"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"})
+		},
+		"action": func(t *template) {
+			grantTo(t, "Ingress", object{"Effect": "Allow", "Action": "dynamodb:*", "Resource": object{"Ref": "Table"}})
+		},
+		"part of a name": func(t *template) {
+			grantTo(t, "Ingress", object{"Effect": "Allow", "Action": "sns:Publish", "Resource": object{"Fn::Sub": "arn:aws:sns:eu-west-1:1:callboard-*"}})
+		},
+		"everything but": func(t *template) {
+			grantTo(t, "Ingress", object{"Effect": "Allow", "NotAction": "iam:*", "Resource": object{"Ref": "Table"}})
+		},
+		"managed policy": func(t *template) {
+			t.one("AWS::IAM::Role", "Ingress").Properties["ManagedPolicyArns"] = []any{"arn:aws:iam::aws:policy/AdministratorAccess"}
+		},
+		"assumed by more": func(t *template) {
+			statements(t.one("AWS::IAM::Role", "Ingress").get("AssumeRolePolicyDocument"))[0]["Principal"] = "*"
+		},
+	}},
+	{"functions may do what the list says, and nothing else", offendGrants, map[string]func(*template){
+		"one more": func(t *template) {
+			grantTo(t, "Ingress", object{"Sid": "UseTable", "Effect": "Allow", "Action": "dynamodb:GetItem", "Resource": object{"Ref": "Table"}})
+		},
+		"one less": func(t *template) {
+			p := list(t.one("AWS::IAM::Role", "Router").get("Policies"))[0].(object)["PolicyDocument"].(object)
+			p["Statement"] = p["Statement"].([]any)[1:]
+		},
+		"another topic": func(t *template) {
+			for _, s := range statements(get(list(t.one("AWS::IAM::Role", "SqsPublisher").get("Policies"))[0], "PolicyDocument")) {
+				if s["Sid"] == "Publish" {
+					s["Resource"] = append(list(s["Resource"]), object{"Ref": "Alarms"})
+				}
+			}
+		},
+	}},
+	{"the table expires items, can be restored and is billed on demand", offendTable, map[string]func(*template){
+		"expiry": func(t *template) { delete(t.Resources["Table"].Properties, "TimeToLiveSpecification") },
+		"restore": func(t *template) {
+			delete(list(t.Resources["Table"].get("Replicas"))[0].(object), "PointInTimeRecoverySpecification")
+		},
+		"billing": func(t *template) { t.Resources["Table"].Properties["BillingMode"] = "PROVISIONED" },
+		"key":     func(t *template) { list(t.Resources["Table"].get("KeySchema"))[0].(object)["AttributeName"] = "id" },
+	}},
+	{"the access log has neither path nor query, and requests are limited", offendAPI, map[string]func(*template){
+		"path":     func(t *template) { logFormat(t, `{"p":"$context.path"}`) },
+		"query":    func(t *template) { logFormat(t, `{"p":"$context.requestOverride.querystring.x"}`) },
+		"no log":   func(t *template) { delete(t.Resources["ApiStage"].Properties, "AccessLogSettings") },
+		"no limit": func(t *template) { delete(t.Resources["ApiStage"].Properties, "DefaultRouteSettings") },
+		"old payload": func(t *template) {
+			t.one("AWS::ApiGatewayV2::Integration", "").Properties["PayloadFormatVersion"] = "1.0"
+		},
+	}},
+	{"alarms tell a topic that CloudWatch may publish to", offendAlarms, map[string]func(*template){
+		"nobody told": func(t *template) { delete(t.one("AWS::CloudWatch::Alarm", "").Properties, "AlarmActions") },
+		"no right": func(t *template) {
+			p := t.one("AWS::SNS::TopicPolicy", "Alarms").Properties["PolicyDocument"].(object)
+			p["Statement"] = p["Statement"].([]any)[:1]
+		},
+		"key of SNS": func(t *template) { t.Resources["Alarms"].Properties["KmsMasterKeyId"] = "alias/aws/sns" },
+		"breaching": func(t *template) {
+			t.one("AWS::CloudWatch::Alarm", "QueueIngest").Properties["TreatMissingData"] = "breaching"
+		},
+	}},
+	{"what can go wrong has an alarm", offendMissingAlarms, map[string]func(*template){
+		"errors":    func(t *template) { drop(t, "AWS::CloudWatch::Alarm", "Errors") },
+		"throttles": func(t *template) { drop(t, "AWS::CloudWatch::Alarm", "Throttles") },
+		"gateway":   func(t *template) { drop(t, "AWS::CloudWatch::Alarm", "ApiRefused") },
+		"nothing":   func(t *template) { drop(t, "AWS::CloudWatch::Alarm", "NothingOutAlarm") },
+		"lost":      func(t *template) { drop(t, "AWS::CloudWatch::Alarm", "LostAlarm0") },
+		"quota":     func(t *template) { drop(t, "AWS::CloudWatch::Alarm", "Quota") },
+		"filter":    func(t *template) { drop(t, "AWS::Logs::MetricFilter", "") },
+	}},
+	{"secrets are generated, or empty with an alarm, and never in the template", offendSecrets, map[string]func(*template){
+		"in the template": func(t *template) { t.one("AWS::SecretsManager::Secret", "").Properties["SecretString"] = "hunter2" },
+		"empty": func(t *template) {
+			delete(t.one("AWS::SecretsManager::Secret", "GithubWebhook").Properties, "GenerateSecretString")
+		},
+		"no name": func(t *template) { t.one("AWS::SecretsManager::Secret", "").Properties["Name"] = "github-webhook" },
+		"missing": func(t *template) { drop(t, "AWS::SecretsManager::Secret", "PortalToken") },
+	}},
+	{"there are outputs to go on with, and none for other stacks", offendOutputs, map[string]func(*template){
+		"webhook": func(t *template) { delete(t.Outputs, "WebhookGithub") },
+		"export":  func(t *template) { t.Outputs["ApiUrl"].(object)["Export"] = object{"Name": "x"} },
+		"import":  func(t *template) { t.Resources["Table"].Properties["TableName"] = object{"Fn::ImportValue": "x"} },
+	}},
+	{"the stack is far below the limit of resources", offendCount, map[string]func(*template){
+		"too many": func(t *template) {
+			for i := range maxResources {
+				t.Resources[fmt.Sprint("Another", i)] = &resource{Type: "AWS::SNS::Topic"}
+			}
+		},
+	}},
+}
+
+func TestRules(t *testing.T) {
+	t.Parallel()
+	for _, r := range rules {
+		t.Run(r.name, func(t *testing.T) {
+			t.Parallel()
+			for _, v := range []*variant{plain, full, nagged} {
+				for _, o := range r.offenders(v.template(t)) {
+					t.Errorf("%s: %s", v.name, o)
+				}
+			}
+			if len(r.breaks) == 0 {
+				t.Error("nothing shows that this rule can be broken")
+			}
+			for name, change := range r.breaks {
+				broken := plain.template(t)
+				change(broken)
+				if len(r.offenders(broken)) == 0 {
+					t.Errorf("the rule does not see this: %s", name)
+				}
+			}
+		})
+	}
+}
+
+// A wildcard that nothing has any more is not accepted any more.
+func TestWildcardsAreNeeded(t *testing.T) {
+	t.Parallel()
+	kept := maps.Clone(wildcards)
+	for _, v := range []*variant{plain, full} {
+		tpl := v.template(t)
+		for _, role := range tpl.ids("AWS::IAM::Role") {
+			for _, s := range tpl.roleStatements(role) {
+				for _, resource := range list(s["Resource"]) {
+					delete(kept, wildcardKey(s, resource))
+				}
+			}
+		}
+	}
+	for key := range kept {
+		t.Errorf("%s is accepted and not needed", key)
+	}
+}
+
+// Stateful resources, whose ids and fate must not change, unless the stack is one to throw away.
+func TestStateful(t *testing.T) {
+	t.Parallel()
+	kinds := []string{"AWS::DynamoDB::GlobalTable", "AWS::S3::Bucket", "AWS::SecretsManager::Secret", "AWS::KMS::Key"}
+	for _, test := range []struct {
+		v         *variant
+		policy    string
+		protected bool
+		ids       []string
+	}{
+		{plain, "Retain", true, []string{"Table", "Blobs", "SecretFrobsWebhookF7CAD6", "SecretGithubWebhookB02852", "SecretPortalToken0BA11C", "SecretServiceToken784C8E"}},
+		{full, "Delete", false, []string{"Table", "Blobs", "SecretBuildsWebhook4D4F6A", "SecretGheTokenC0C732", "SecretGithubToken141B3B", "SecretGithubWebhookB02852", "SecretPortalToken0BA11C", "Key"}},
+	} {
+		tpl := test.v.template(t)
+		var ids []string
+		for _, kind := range kinds {
+			for _, id := range tpl.ids(kind) {
+				ids = append(ids, id)
+				if r := tpl.Resources[id]; r.DeletionPolicy != test.policy || r.UpdateReplacePolicy != test.policy {
+					t.Errorf("%s: %s has the policies %s and %s", test.v.name, id, r.DeletionPolicy, r.UpdateReplacePolicy)
+				}
+			}
+		}
+		if !slices.Equal(ids, test.ids) {
+			t.Errorf("%s: the logical ids are %q, want %q", test.v.name, ids, test.ids)
+		}
+		if got := list(tpl.Resources["Table"].get("Replicas"))[0].(object)["DeletionProtectionEnabled"]; got != test.protected {
+			t.Errorf("%s: deletion protection is %v", test.v.name, got)
+		}
+	}
+}
+
+// With a customer key everything is encrypted with it, and whoever works with it may.
+func TestCustomerKey(t *testing.T) {
+	t.Parallel()
+	tpl := full.template(t)
+	for kind, property := range map[string]string{
+		"AWS::SQS::Queue": "KmsMasterKeyId", "AWS::SNS::Topic": "KmsMasterKeyId", "AWS::SecretsManager::Secret": "KmsKeyId",
+	} {
+		for _, id := range tpl.ids(kind) {
+			if target(tpl.Resources[id].get(property)) != "Key" {
+				t.Errorf("%s is encrypted with %s", id, text(tpl.Resources[id].get(property)))
+			}
+		}
+	}
+	if !strings.Contains(text(tpl.Resources["Blobs"].Properties), `"KMSMasterKeyID":{"Fn::GetAtt":["Key","Arn"]}`) {
+		t.Errorf("the bucket is not encrypted with the key: %s", text(tpl.Resources["Blobs"].Properties))
+	}
+	if !strings.Contains(text(tpl.Resources["Table"].Properties), `"KMSMasterKeyId":{"Fn::GetAtt":["Key","Arn"]}`) {
+		t.Errorf("the table is not encrypted with the key: %s", text(tpl.Resources["Table"].Properties))
+	}
+	for _, service := range []string{"sns.amazonaws.com", "cloudwatch.amazonaws.com"} {
+		if !slices.ContainsFunc(statements(tpl.Resources["Key"].get("KeyPolicy")), func(s object) bool {
+			return get(s, "Principal.Service") == service && get(s, "Condition.StringEquals.aws:SourceAccount") != nil
+		}) {
+			t.Errorf("the key does not admit %s", service)
+		}
+	}
+	for _, f := range tpl.ids("AWS::Lambda::Function") {
+		role := target(tpl.Resources[f].get("Role"))
+		if tpl.roleStatements(role)[role+" UseKey"] == nil {
+			t.Errorf("%s may not use the key", f)
+		}
+	}
+}
+
+func TestOtherOptions(t *testing.T) {
+	t.Parallel()
+	tpl := full.template(t)
+	for _, id := range tpl.ids("AWS::Lambda::Function") {
+		f := tpl.Resources[id]
+		if text(f.get("Architectures")) != `["x86_64"]` || f.get("TracingConfig.Mode") != "Active" {
+			t.Errorf("%s: %s, tracing %v", id, text(f.get("Architectures")), f.get("TracingConfig.Mode"))
+		}
+	}
+	if got := tpl.one("AWS::Lambda::Function", "Ingress").number("ReservedConcurrentExecutions"); got != 50 {
+		t.Errorf("reserved concurrency is %v", got)
+	}
+	if got := tpl.Resources["ApiStage"].number("DefaultRouteSettings.ThrottlingRateLimit"); got != 10 {
+		t.Errorf("rate is %v", got)
+	}
+	if r := tpl.Resources["AlarmsEmail"]; r == nil || r.get("Endpoint") != "ops@example.com" {
+		t.Errorf("subscription of alarms %v", r)
+	}
+	if r := tpl.Resources["Domain"]; r == nil || r.get("DomainName") != "hooks.example.com" {
+		t.Errorf("domain %v", r)
+	}
+	if got := get(tpl.Outputs, "WebhookGithub.Value"); got != "https://hooks.example.com/events/http/github" {
+		t.Errorf("webhook URL %v", got)
+	}
+	role := target(tpl.one("AWS::Lambda::Function", "Ingress").get("Role"))
+	read := text(tpl.roleStatements(role))
+	for _, want := range []string{"parameter/shared/github-webhook", "arn:aws:secretsmanager:eu-west-1:111122223333:secret:ghe-AbCdEf"} {
+		if !strings.Contains(read, want) {
+			t.Errorf("the ingress may not read %s: %s", want, read)
+		}
+	}
+}
+
+// For an emulator nothing is missing but what watches.
+func TestEmulator(t *testing.T) {
+	t.Parallel()
+	with, without := plain.template(t), emulated.template(t)
+	var left []string
+	for id := range with.Resources {
+		if without.Resources[id] == nil {
+			left = append(left, id)
+		}
+	}
+	slices.Sort(left)
+	want := []string{
+		"LostAlarm0", "NothingOutAlarm", "NothingOutFrobs61F2B1", "NothingOutGithubC0B010",
+		"QueryFollowEvent", "QueryGatewayRefusals", "QueryNotDone", "QueryRefusedWebhooks", "QuerySlowFunctions",
+	}
+	if !slices.Equal(left, want) {
+		t.Errorf("left out: %q, want %q", left, want)
+	}
+	if len(without.Resources)+len(left) != len(with.Resources) {
+		t.Error("there is something that is only for emulators")
+	}
+}
+
+// drop removes the first resource of a type that a text occurs in the id of.
+func drop(t *template, kind, part string) {
+	gone := t.one(kind, part)
+	maps.DeleteFunc(t.Resources, func(_ string, r *resource) bool { return r == gone })
+}
+
+func delivery(t *template, part string) object {
+	for _, s := range statements(t.one("AWS::SQS::QueuePolicy", part).get("PolicyDocument")) {
+		if s["Sid"] == "DeliveriesOfTopics" {
+			return s
+		}
+	}
+	panic("no deliveries to " + part)
+}
+
+func variables(t *template, function string) object {
+	return t.one("AWS::Lambda::Function", function).get("Environment.Variables").(object)
+}
+
+func grantTo(t *template, function string, statement object) {
+	p := list(t.one("AWS::IAM::Role", "Function"+function).get("Policies"))[0].(object)["PolicyDocument"].(object)
+	p["Statement"] = append(p["Statement"].([]any), statement)
+}
+
+func logFormat(t *template, format string) {
+	t.Resources["ApiStage"].get("AccessLogSettings").(object)["Format"] = format
+}
+
+func offendTopology(t *template) []string {
+	var bad []string
+	functions := map[string]string{} // logical id → name
+	for _, f := range t.topo.Functions {
+		id, _ := t.named("AWS::Lambda::Function", "FunctionName", f.AWSName)
+		if id == "" {
+			bad = append(bad, "no function "+f.AWSName)
+		}
+		functions[id] = f.Name
+	}
+	queues, topics := map[string]string{}, map[string]string{}
+	for _, q := range t.topo.Queues {
+		id, _ := t.named("AWS::SQS::Queue", "QueueName", q.AWSName)
+		if id == "" {
+			bad = append(bad, "no queue "+q.AWSName)
+			continue
+		}
+		queues[id] = q.Name
+		if q.Function == "" {
+			continue
+		}
+		if !slices.ContainsFunc(t.ids("AWS::Lambda::EventSourceMapping"), func(m string) bool {
+			return target(t.Resources[m].get("EventSourceArn")) == id && functions[target(t.Resources[m].get("FunctionName"))] == q.Function
+		}) {
+			bad = append(bad, "nothing feeds "+q.Function+" from "+q.Name)
+		}
+	}
+	for _, x := range t.topo.Topics {
+		id, _ := t.named("AWS::SNS::Topic", "TopicName", x.AWSName)
+		if id == "" {
+			bad = append(bad, "no topic "+x.AWSName)
+		}
+		topics[id] = x.Name
+	}
+	for _, s := range t.topo.Subscriptions {
+		if !slices.ContainsFunc(t.ids("AWS::SNS::Subscription"), func(id string) bool {
+			r := t.Resources[id]
+			return topics[target(r.get("TopicArn"))] == s.Topic && queues[target(r.get("Endpoint"))] == s.Queue && queues[target(r.get("RedrivePolicy.deadLetterTargetArn"))] == s.DeadLetter
+		}) {
+			bad = append(bad, fmt.Sprintf("no subscription %+v", s))
+		}
+	}
+	bad = append(bad, offendRoutes(t, functions)...)
+	for _, s := range t.topo.Schedules {
+		_, r := t.named("AWS::Scheduler::Schedule", "Name", s.AWSName)
+		if r == nil || functions[target(r.get("Target.Arn"))] != s.Function {
+			bad = append(bad, "no schedule "+s.AWSName)
+			continue
+		}
+		if !allows(t.roleStatements(target(r.get("Target.RoleArn"))), "lambda:InvokeFunction", target(r.get("Target.Arn"))) {
+			bad = append(bad, "the schedule "+s.AWSName+" may not invoke its function")
+		}
+	}
+	return bad
+}
+
+func offendRoutes(t *template, functions map[string]string) []string {
+	var bad []string
+	for _, route := range t.topo.Routes {
+		_, r := t.named("AWS::ApiGatewayV2::Route", "RouteKey", route.Method+" "+route.Path)
+		if r == nil {
+			bad = append(bad, "no route "+route.Path)
+			continue
+		}
+		found := false
+		for _, id := range t.ids("AWS::ApiGatewayV2::Integration") {
+			found = found || strings.Contains(text(r.get("Target")), `"`+id+`"`) && functions[target(t.Resources[id].get("IntegrationUri"))] == route.Function
+		}
+		if !found {
+			bad = append(bad, "the route "+route.Path+" does not lead to "+route.Function)
+		}
+		if !slices.ContainsFunc(t.ids("AWS::Lambda::Permission"), func(id string) bool {
+			p := t.Resources[id]
+			return functions[target(p.get("FunctionName"))] == route.Function && p.get("Principal") == "apigateway.amazonaws.com" && p.get("SourceArn") != nil
+		}) {
+			bad = append(bad, "the API may not invoke "+route.Function)
+		}
+	}
+	return bad
+}
+
+func offendEncryption(t *template) []string {
+	return t.each("AWS::SQS::Queue", func(_ string, q *resource) bool {
+		return q.get("SqsManagedSseEnabled") == true || target(q.get("KmsMasterKeyId")) == "Key"
+	}, "is not encrypted")
+}
+
+// each returns the resources of a type that something is not true of.
+func (t *template) each(kind string, ok func(id string, r *resource) bool, otherwise string) []string {
+	var bad []string
+	for _, id := range t.ids(kind) {
+		if !ok(id, t.Resources[id]) {
+			bad = append(bad, id+" "+otherwise)
+		}
+	}
+	return bad
+}
+
+func offendTLS(t *template) []string {
+	bad := t.each("AWS::SQS::Queue", func(id string, _ *resource) bool {
+		return refusesPlain(t.policyOf("AWS::SQS::QueuePolicy", "Queues", id))
+	}, "takes requests without TLS")
+	bad = append(bad, t.each("AWS::SNS::Topic", func(id string, _ *resource) bool {
+		return refusesPlain(t.policyOf("AWS::SNS::TopicPolicy", "Topics", id))
+	}, "takes requests without TLS")...)
+	return append(bad, t.each("AWS::S3::Bucket", func(id string, _ *resource) bool {
+		return refusesPlain(t.policyOf("AWS::S3::BucketPolicy", "Bucket", id))
+	}, "takes requests without TLS")...)
+}
+
+// deadLetters are the queues that take what others cannot handle or deliver.
+func (t *template) deadLetters() map[string]bool {
+	ids := map[string]bool{}
+	for _, id := range t.ids("AWS::SQS::Queue") {
+		ids[target(t.Resources[id].get("RedrivePolicy.deadLetterTargetArn"))] = true
+	}
+	for _, id := range t.ids("AWS::SNS::Subscription") {
+		ids[target(t.Resources[id].get("RedrivePolicy.deadLetterTargetArn"))] = true
+	}
+	return ids
+}
+
+func offendRetention(t *template) []string {
+	const day = 24 * 60 * 60
+	dead := t.deadLetters()
+	return t.each("AWS::SQS::Queue", func(id string, q *resource) bool {
+		want := 4.0 * day
+		if dead[id] {
+			want = 14 * day
+		}
+		return q.number("MessageRetentionPeriod") == want
+	}, "keeps messages for another time")
+}
+
+func offendRedrive(t *template) []string {
+	dead := t.deadLetters()
+	return t.each("AWS::SQS::Queue", func(id string, q *resource) bool {
+		to := target(q.get("RedrivePolicy.deadLetterTargetArn"))
+		if dead[id] && to == "" {
+			return true
+		}
+		r := t.Resources[to]
+		return r != nil && r.Type == "AWS::SQS::Queue" && to != id && r.get("RedrivePolicy") == nil && q.number("RedrivePolicy.maxReceiveCount") >= 5
+	}, "has no dead letters, or too soon")
+}
+
+func offendVisibility(t *template) []string {
+	return t.each("AWS::Lambda::EventSourceMapping", func(_ string, m *resource) bool {
+		q, f := t.Resources[target(m.get("EventSourceArn"))], t.Resources[target(m.get("FunctionName"))]
+		window := max(m.number("MaximumBatchingWindowInSeconds"), 0)
+		return q != nil && f != nil && q.number("VisibilityTimeout") == 6*f.number("Timeout")+window
+	}, "reads a queue whose messages come back too early")
+}
+
+// alarmed tells whether there is an alarm on a metric with a dimension.
+func (t *template) alarmed(metric, id string) bool {
+	return slices.ContainsFunc(t.ids("AWS::CloudWatch::Alarm"), func(a string) bool {
+		r := t.Resources[a]
+		return r.get("MetricName") == metric && slices.ContainsFunc(list(r.get("Dimensions")), func(d any) bool { return target(get(d, "Value")) == id })
+	})
+}
+
+func offendQueueAlarms(t *template) []string {
+	dead := t.deadLetters()
+	return t.each("AWS::SQS::Queue", func(id string, _ *resource) bool {
+		if dead[id] {
+			return t.alarmed("ApproximateNumberOfMessagesVisible", id)
+		}
+		return t.alarmed("ApproximateAgeOfOldestMessage", id)
+	}, "has no alarm")
+}
+
+func offendMappings(t *template) []string {
+	return t.each("AWS::Lambda::EventSourceMapping", func(_ string, m *resource) bool {
+		n := m.number("ScalingConfig.MaximumConcurrency")
+		return slices.Contains(list(m.get("FunctionResponseTypes")), any("ReportBatchItemFailures")) && n >= 2 && n <= 1000
+	}, "fails as a whole, or grows without end")
+}
+
+func offendSubscriptions(t *template) []string {
+	return t.each("AWS::SNS::Subscription", func(_ string, s *resource) bool {
+		if s.get("Protocol") == "email" {
+			return target(s.get("TopicArn")) == "Alarms"
+		}
+		topic, queue, dead := target(s.get("TopicArn")), target(s.get("Endpoint")), target(s.get("RedrivePolicy.deadLetterTargetArn"))
+		return s.get("RawMessageDelivery") == true && dead != "" && t.admits(queue, topic, s.DependsOn) && t.admits(dead, topic, s.DependsOn)
+	}, "would lose what it delivers")
+}
+
+// admits tells whether a queue takes what SNS delivers of a topic, and one of the resources makes sure of it.
+func (t *template) admits(queue, topic string, by []string) bool {
+	for _, id := range by {
+		r := t.Resources[id]
+		if r == nil || r.Type != "AWS::SQS::QueuePolicy" || target(list(r.get("Queues"))[0]) != queue {
+			continue
+		}
+		for _, s := range statements(r.get("PolicyDocument")) {
+			topics := list(get(s, "Condition.ArnEquals.aws:SourceArn"))
+			if s["Effect"] == "Allow" && get(s, "Principal.Service") == "sns.amazonaws.com" && s["Action"] == "sqs:SendMessage" &&
+				get(s, "Condition.StringEquals.aws:SourceAccount") != nil &&
+				slices.ContainsFunc(topics, func(v any) bool { return target(v) == topic }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// after tells whether CloudFormation makes one resource after another, as far as DependsOn says.
+func (t *template) after(id, other string) bool {
+	return slices.Contains(t.Resources[id].DependsOn, other)
+}
+
+func offendOrder(t *template) []string {
+	var bad []string
+	for _, f := range t.ids("AWS::Lambda::Function") {
+		role := target(t.Resources[f].get("Role"))
+		for _, s := range t.ids("AWS::SNS::Subscription") {
+			topic := target(t.Resources[s].get("TopicArn"))
+			if allows(t.roleStatements(role), "sns:Publish", topic) && !t.after(f, s) {
+				bad = append(bad, f+" publishes before there is "+s)
+			}
+		}
+	}
+	for _, m := range t.ids("AWS::Lambda::EventSourceMapping") {
+		queue, f := target(t.Resources[m].get("EventSourceArn")), target(t.Resources[m].get("FunctionName"))
+		for _, s := range t.ids("AWS::SNS::Subscription") {
+			if target(t.Resources[s].get("Endpoint")) == queue && !t.after(s, f) {
+				bad = append(bad, s+" delivers before there is "+f)
+			}
+		}
+		if _, r := t.named("AWS::SQS::Queue", "QueueName", t.topo.Prefix+"-"+topology.QueueIngest); t.Resources[queue] == r {
+			id, _ := t.named("AWS::Lambda::Function", "FunctionName", t.topo.Prefix+"-"+topology.Ingress)
+			if !t.after(id, f) {
+				bad = append(bad, id+" accepts events before there is "+f)
+			}
+		}
+	}
+	return bad
+}
+
+func offendFunctions(t *template) []string {
+	roles := map[string]bool{}
+	return t.each("AWS::Lambda::Function", func(_ string, f *resource) bool {
+		i := slices.IndexFunc(t.topo.Functions, func(x topology.Function) bool { return x.AWSName == f.get("FunctionName") })
+		role, group := target(f.get("Role")), t.Resources[target(f.get("LoggingConfig.LogGroup"))]
+		shared := roles[role]
+		roles[role] = true
+		_, reserved := f.Properties["ReservedConcurrentExecutions"]
+		return i >= 0 && f.number("Timeout") == t.topo.Functions[i].Timeout.Seconds() && !shared &&
+			f.get("Runtime") == "provided.al2023" && f.get("Handler") == "bootstrap" && f.get("LoggingConfig.LogFormat") == "JSON" &&
+			group != nil && group.get("LogGroupName") == "/aws/lambda/"+t.topo.Functions[i].AWSName &&
+			f.Metadata["aws:asset:path"] != nil && f.Metadata["aws:asset:property"] == "Code" &&
+			(!reserved || t.topo.Functions[i].Name == topology.Ingress)
+	}, "is not as functions are")
+}
+
+func offendEnvironment(t *template) []string {
+	prefix := `{"Fn::Join":["",["arn:",{"Ref":"AWS::Partition"},":sns:",{"Ref":"AWS::Region"},":",{"Ref":"AWS::AccountId"},":"]]}`
+	stores := []string{topology.CatalogSync, topology.Notify, topology.CatalogAPI, topology.NotificationsAPI}
+	publishers := []string{topology.SQSPublisher, topology.Router, topology.CatalogSync}
+	var bad []string
+	for _, f := range t.topo.Functions {
+		want := object{"CALLBOARD_PREFIX": t.topo.Prefix}
+		ref := func(kind, property, name string) object {
+			id, _ := t.named(kind, property, t.topo.Prefix+"-"+name)
+			return object{"Ref": id}
+		}
+		if slices.Contains(stores, f.Name) {
+			want["CALLBOARD_TABLE"], want["CALLBOARD_BUCKET"] = object{"Ref": "Table"}, object{"Ref": "Blobs"}
+		}
+		if f.Name == topology.Ingress {
+			want["CALLBOARD_INGEST_QUEUE_URL"] = ref("AWS::SQS::Queue", "QueueName", topology.QueueIngest)
+		}
+		if f.DeadLetter != "" {
+			want["CALLBOARD_DEAD_LETTER_QUEUE_URL"] = ref("AWS::SQS::Queue", "QueueName", f.DeadLetter)
+		}
+		_, r := t.named("AWS::Lambda::Function", "FunctionName", f.AWSName)
+		got, _ := r.get("Environment.Variables").(object)
+		got = maps.Clone(got)
+		if slices.Contains(publishers, f.Name) {
+			if arns := text(got["CALLBOARD_TOPIC_ARN_PREFIX"]); arns != prefix {
+				bad = append(bad, f.Name+" has the ARN prefix "+arns)
+			}
+			delete(got, "CALLBOARD_TOPIC_ARN_PREFIX")
+		}
+		if text(got) != text(want) {
+			bad = append(bad, fmt.Sprintf("%s has the variables %s, not %s", f.Name, text(got), text(want)))
+		}
+	}
+	return bad
+}
+
+func offendLogs(t *template) []string {
+	return t.each("AWS::Logs::LogGroup", func(_ string, g *resource) bool { return g.number("RetentionInDays") > 0 }, "keeps logs forever")
+}
+
+var star = regexp.MustCompile(`[*?]`)
+
+func offendWildcards(t *template) []string {
+	var bad []string
+	for _, role := range t.ids("AWS::IAM::Role") {
+		r := t.Resources[role]
+		if r.get("ManagedPolicyArns") != nil {
+			bad = append(bad, role+" has a managed policy")
+		}
+		if trust := statements(r.get("AssumeRolePolicyDocument")); len(trust) != 1 || get(trust[0], "Principal.Service") == nil {
+			bad = append(bad, role+" can be assumed by more than one service")
+		}
+		for id, s := range t.roleStatements(role) {
+			if s["NotAction"] != nil || s["NotResource"] != nil {
+				bad = append(bad, id+" says what is not meant")
+			}
+			for _, resource := range list(s["Resource"]) {
+				key := wildcardKey(s, resource)
+				if _, accepted := wildcards[key]; !accepted && star.MatchString(key) {
+					bad = append(bad, id+": "+key)
+				}
+			}
+		}
+	}
+	return bad
+}
+
+// wildcardKey writes the actions of a statement and one of its resources, as the list of wildcards does.
+func wildcardKey(s object, resource any) string {
+	written, ok := resource.(string)
+	if !ok {
+		written = text(resource)
+	}
+	return strings.Join(texts(s["Action"]), ",") + " " + written
+}
+
+// texts returns a list of texts in order.
+func texts(v any) []string {
+	var all []string
+	for _, x := range list(v) {
+		s, ok := x.(string)
+		if !ok {
+			s = text(x)
+		}
+		all = append(all, s)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// allows tells whether one of the statements allows an action on a resource.
+func allows(all map[string]object, action, id string) bool {
+	for _, s := range all {
+		if s["Effect"] == "Allow" && slices.Contains(texts(s["Action"]), action) &&
+			slices.ContainsFunc(list(s["Resource"]), func(v any) bool { return target(v) == id }) {
+			return true
+		}
+	}
+	return false
+}
+
+// offendGrants compares the names of the statements with what each function needs, and the topics with those it
+// publishes.
+func offendGrants(t *template) []string {
+	want := map[string][]string{
+		topology.Ingress:          {"ReadSecrets", "SendToIngest", "WriteLog"},
+		topology.SQSPublisher:     {"Park", "Publish", "ReadQueues", "WriteLog"},
+		topology.Router:           {"Park", "Publish", "ReadQueues", "WriteLog"},
+		topology.CatalogSync:      {"MissBlobs", "Park", "Publish", "ReadQueues", "ReadSecrets", "UseBlobs", "UseTable", "WriteLog"},
+		topology.Notify:           {"Park", "ReadQueues", "UseTable", "WriteLog"},
+		topology.CatalogAPI:       {"MissBlobs", "ReadSecrets", "UseBlobs", "UseTable", "WriteLog"},
+		topology.NotificationsAPI: {"ReadSecrets", "UseTable", "WriteLog"},
+	}
+	var bad []string
+	for _, f := range t.topo.Functions {
+		_, r := t.named("AWS::Lambda::Function", "FunctionName", f.AWSName)
+		role := target(r.get("Role"))
+		var got []string
+		for id, s := range t.roleStatements(role) {
+			// References, the customer key and traces come on top where they are chosen.
+			if name, _ := s["Sid"].(string); name != "" && name != "ReadParameters" && name != "UseKey" {
+				got = append(got, name)
+			}
+			if s["Sid"] == "Publish" {
+				bad = append(bad, offendPublish(t, f.Name, id, s)...)
+			}
+		}
+		names := slices.Clone(want[f.Name])
+		if len(f.Secrets) == 0 {
+			names = slices.DeleteFunc(names, func(s string) bool { return s == "ReadSecrets" })
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, names) {
+			bad = append(bad, fmt.Sprintf("%s has the rights %q, not %q", f.Name, got, names))
+		}
+	}
+	return bad
+}
+
+func offendPublish(t *template, function, id string, s object) []string {
+	var bad []string
+	for _, arn := range list(s["Resource"]) {
+		r := t.Resources[target(arn)]
+		i := slices.IndexFunc(t.topo.Topics, func(x topology.Topic) bool { return r.get("TopicName") == x.AWSName })
+		if i < 0 {
+			bad = append(bad, id+" publishes to something else")
+			continue
+		}
+		root, sub, _ := strings.Cut(t.topo.Topics[i].Name, ".")
+		if (function == topology.SQSPublisher) != (sub == "") || (function == topology.CatalogSync) != (root == "catalog") {
+			bad = append(bad, id+" publishes to "+t.topo.Topics[i].Name)
+		}
+	}
+	return bad
+}
+
+func offendTable(t *template) []string {
+	return t.each("AWS::DynamoDB::GlobalTable", func(_ string, r *resource) bool {
+		replicas := list(r.get("Replicas"))
+		return r.get("BillingMode") == "PAY_PER_REQUEST" && r.get("TimeToLiveSpecification.AttributeName") == "expires" && r.get("TimeToLiveSpecification.Enabled") == true &&
+			len(replicas) == 1 && get(replicas[0], "PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled") == true &&
+			text(r.get("KeySchema")) == `[{"AttributeName":"pk","KeyType":"HASH"},{"AttributeName":"sk","KeyType":"RANGE"}]`
+	}, "is not as the table is")
+}
+
+func offendAPI(t *template) []string {
+	bad := t.each("AWS::ApiGatewayV2::Stage", func(_ string, s *resource) bool {
+		format, _ := s.get("AccessLogSettings.Format").(string)
+		lower := strings.ToLower(format)
+		return strings.Contains(format, "$context.routeKey") && !strings.Contains(lower, "path") && !strings.Contains(lower, "query") &&
+			s.number("DefaultRouteSettings.ThrottlingRateLimit") > 0 && s.number("DefaultRouteSettings.ThrottlingBurstLimit") > 0
+	}, "logs too much, or takes any number of requests")
+	return append(bad, t.each("AWS::ApiGatewayV2::Integration", func(_ string, i *resource) bool {
+		return i.get("PayloadFormatVersion") == "2.0" && i.get("IntegrationType") == "AWS_PROXY"
+	}, "has another payload")...)
+}
+
+func offendAlarms(t *template) []string {
+	bad := t.each("AWS::CloudWatch::Alarm", func(_ string, a *resource) bool {
+		actions := list(a.get("AlarmActions"))
+		return len(actions) == 1 && target(actions[0]) == "Alarms" && a.get("TreatMissingData") == "notBreaching" && a.get("AlarmDescription") != nil
+	}, "tells nobody, or too much")
+	if !slices.ContainsFunc(t.policyOf("AWS::SNS::TopicPolicy", "Topics", "Alarms"), func(s object) bool {
+		return s["Effect"] == "Allow" && get(s, "Principal.Service") == "cloudwatch.amazonaws.com" && s["Action"] == "sns:Publish"
+	}) {
+		bad = append(bad, "CloudWatch may not publish to Alarms")
+	}
+	if key := t.Resources["Alarms"].get("KmsMasterKeyId"); key != nil && target(key) != "Key" {
+		bad = append(bad, "CloudWatch may not use the key of Alarms")
+	}
+	return bad
+}
+
+func offendMissingAlarms(t *template) []string {
+	var bad []string
+	for _, metric := range []string{"Errors", "Throttles"} {
+		bad = append(bad, t.each("AWS::Lambda::Function", func(id string, _ *resource) bool { return t.alarmed(metric, id) }, "has no alarm on "+metric)...)
+	}
+	alarms := map[string]bool{}
+	for _, id := range t.ids("AWS::CloudWatch::Alarm") {
+		alarms[fmt.Sprint(t.Resources[id].get("AlarmName"))] = true
+	}
+	names := []string{"api-5xx", "gateway-refused", "nothing-out", "lost-0", "quota-github.com"}
+	for _, s := range t.topo.Subscriptions {
+		if !strings.Contains(s.Topic, ".") {
+			names = append(names, "nothing-out-"+s.Topic)
+		}
+	}
+	for _, name := range names {
+		if !alarms[t.topo.Prefix+"-"+name] {
+			bad = append(bad, "no alarm "+name)
+		}
+	}
+	_, filter := t.named("AWS::Logs::MetricFilter", "FilterPattern", `{ $.functionStatus = "-" && $.status >= 400 && $.status != 404 }`)
+	if filter == nil {
+		bad = append(bad, "nothing counts what the gateway refuses")
+	}
+	return bad
+}
+
+func offendSecrets(t *template) []string {
+	var bad []string
+	for _, f := range t.topo.Functions {
+		for _, name := range f.Secrets {
+			if strings.Contains(name, ":") {
+				continue
+			}
+			_, s := t.named("AWS::SecretsManager::Secret", "Name", t.topo.Prefix+"/"+name)
+			if s == nil {
+				bad = append(bad, "no secret "+name)
+				continue
+			}
+			generated := s.number("GenerateSecretString.PasswordLength") >= 32
+			_, alarm := t.named("AWS::CloudWatch::Alarm", "AlarmName", t.topo.Prefix+"-secret-"+name)
+			if s.get("SecretString") != nil || generated == (alarm != nil) {
+				bad = append(bad, name+" is neither generated nor empty with an alarm")
+			}
+		}
+	}
+	return bad
+}
+
+func offendOutputs(t *template) []string {
+	var bad []string
+	values := map[string]bool{}
+	for id, o := range t.Outputs {
+		if get(o, "Export") != nil {
+			bad = append(bad, id+" is for other stacks")
+		}
+		values[id] = true
+	}
+	webhooks := slices.DeleteFunc(slices.Collect(maps.Keys(values)), func(id string) bool { return !strings.HasPrefix(id, "Webhook") })
+	roots := slices.DeleteFunc(slices.Clone(t.topo.Topics), func(x topology.Topic) bool { return strings.Contains(x.Name, ".") })
+	if len(webhooks) != len(roots) {
+		bad = append(bad, fmt.Sprintf("there are %d webhooks for %d topics", len(webhooks), len(roots)))
+	}
+	for _, id := range []string{"ApiUrl", "AlarmTopicArn", "TableName", "BucketName"} {
+		if !values[id] {
+			bad = append(bad, "no output "+id)
+		}
+	}
+	for id, r := range t.Resources {
+		if strings.Contains(text(r.Properties), "Fn::ImportValue") {
+			bad = append(bad, id+" imports from another stack")
+		}
+	}
+	return bad
+}
+
+func offendCount(t *template) []string {
+	if n := len(t.Resources); n >= maxResources {
+		return []string{fmt.Sprintf("there are %d resources", n)}
+	}
+	return nil
+}

@@ -1,0 +1,193 @@
+// Package stack is the AWS stack of a configuration: everything of its topology, with a construct for each pattern, so
+// that no queue, function or subscription can be written without what makes it safe.
+package stack
+
+import (
+	"maps"
+	"path/filepath"
+	"slices"
+
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsdynamodb"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awskms"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awss3"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awssecretsmanager"
+	"github.com/aws/jsii-runtime-go"
+
+	"github.com/callboard/callboard/internal/config"
+	"github.com/callboard/callboard/internal/topology"
+)
+
+// builder holds what has been added to the stack.
+type builder struct {
+	stack     awscdk.Stack
+	conf      *config.Config
+	topo      *topology.Topology
+	options   Options
+	key       awskms.IKey // nil for the keys of the services
+	alarms    *alarms
+	table     awsdynamodb.TableV2
+	bucket    awss3.Bucket
+	secrets   map[string]awssecretsmanager.CfnSecret // by name
+	topics    map[string]*topic                      // by name
+	queues    map[string]*queue                      // by name
+	functions map[string]*function                   // by name
+	api       *api
+}
+
+// Prefix returns what the names of everything in an environment start with.
+func Prefix(c *config.Config, o Options) string {
+	if o.Environment == "" {
+		return c.AWS.Prefix
+	}
+	return c.AWS.Prefix + "-" + o.Environment
+}
+
+// New adds the stack of a configuration to an app; its name is the prefix. The folder programs has a folder for each
+// function, with its program and a copy of the configuration. New fails with [config.Errors] or an [events.Error] if the
+// configuration cannot be deployed like this.
+func New(app awscdk.App, c *config.Config, o Options, programs string) (awscdk.Stack, error) {
+	named := *c
+	named.AWS.Prefix = Prefix(c, o)
+	t, err := topology.Build(&named)
+	if err != nil {
+		return nil, err
+	}
+	if err := check(t, c, o); err != nil {
+		return nil, err
+	}
+	b := &builder{
+		conf: c, topo: t, options: o,
+		stack: awscdk.NewStack(app, &t.Prefix, &awscdk.StackProps{
+			Description:           jsii.String("Callboard: webhooks to events, a software catalog and notifications"),
+			TerminationProtection: &o.Retain,
+		}),
+		secrets: map[string]awssecretsmanager.CfnSecret{}, topics: map[string]*topic{}, queues: map[string]*queue{}, functions: map[string]*function{},
+	}
+	if o.CustomerKey {
+		b.key = newKey(b.stack, t.Prefix, o.Retain)
+	}
+	b.alarms = newAlarms(b.stack, t.Prefix, b.key, o)
+	b.table = newTable(b.stack, t.Prefix, b.key, o.Retain)
+	b.bucket = newBucket(b.stack, b.key, o.Retain)
+	empty := b.addSecrets()
+	for _, x := range t.Topics {
+		b.topics[x.Name] = newTopic(b.stack, x, b.key)
+	}
+	b.addQueues()
+	b.addFunctions(programs)
+	b.api = newAPI(b.stack, t, b.functions, o)
+	b.addSchedules()
+	b.alarms.path(b)
+	b.alarms.own(empty, b.hosts())
+	b.dashboard()
+	if !o.Emulator {
+		b.queries()
+	}
+	b.api.outputs(b.stack, b)
+	return b.stack, nil
+}
+
+// addSecrets adds the secrets of all functions and returns the names of those that are empty. Who answers requests
+// checks secrets that we choose; who reads queues calls others with the secrets that they have given us.
+func (b *builder) addSecrets() (empty []string) {
+	ours := map[string]bool{}
+	for _, f := range b.topo.Functions {
+		for _, name := range f.Secrets {
+			if _, _, reference := isReference(name); !reference {
+				ours[name] = ours[name] || len(f.Queues) == 0
+			}
+		}
+	}
+	for _, name := range sortedKeys(ours) {
+		b.secrets[name] = newSecret(b.stack, b.topo.Prefix, name, ours[name], b.key, b.options.Retain)
+		if !ours[name] {
+			empty = append(empty, name)
+		}
+	}
+	return empty
+}
+
+// addQueues adds the queues; those for dead letters come first, because others name them.
+func (b *builder) addQueues() {
+	for _, deadLetters := range []bool{true, false} {
+		for _, q := range b.topo.Queues {
+			if (q.Function == "") != deadLetters {
+				continue
+			}
+			var topics []*topic
+			for _, s := range b.topo.Subscriptions {
+				if t := b.topics[s.Topic]; (s.Queue == q.Name || s.DeadLetter == q.Name) && !slices.Contains(topics, t) {
+					topics = append(topics, t)
+				}
+			}
+			b.queues[q.Name] = newQueue(b.stack, q, b.queues[q.DeadLetter], topics, b.key, b.alarms)
+		}
+	}
+}
+
+// addFunctions adds the functions with the queues they read and the subscriptions of these. An update of the stack goes
+// against the stream: who reads a topic knows it before it is subscribed to, it is subscribed to before anybody publishes
+// to it, and the ingress, which starts everything, comes last. What is removed goes after all of that.
+func (b *builder) addFunctions(programs string) {
+	known := works(b.conf)
+	for _, f := range b.topo.Functions {
+		u := known[f.Name]
+		b.functions[f.Name] = newFunction(b.stack, f, filepath.Join(programs, f.Name), b.environment(f, u), b.grants(f, u), b.options)
+		b.functions[f.Name].alarms(b.alarms)
+	}
+	for _, q := range b.topo.Queues {
+		if q.Function != "" {
+			b.functions[q.Function].reads(b.stack, b.queues[q.Name])
+		}
+	}
+	for _, s := range b.topo.Subscriptions {
+		to := b.queues[s.Queue]
+		b.topics[s.Topic].subscribe(b.stack, to, b.queues[s.DeadLetter], b.functions[to.Function])
+	}
+	for _, f := range b.topo.Functions {
+		u := known[f.Name]
+		for _, t := range b.published(u) {
+			b.functions[f.Name].lambda.Node().AddDependency(t.sns)
+			b.functions[f.Name].lambda.Node().AddDependency(t.subscriptions...)
+		}
+		if u.ingest {
+			b.functions[f.Name].lambda.Node().AddDependency(b.functions[topology.SQSPublisher].lambda)
+		}
+	}
+}
+
+func (b *builder) addSchedules() {
+	var scheduled []string
+	for _, s := range b.topo.Schedules {
+		f := b.functions[s.Function]
+		newSchedule(b.stack, s, f)
+		if !slices.Contains(scheduled, f.Name) {
+			once(b.stack, f)
+			scheduled = append(scheduled, f.Name)
+		}
+	}
+}
+
+// hosts returns the hosts whose APIs are asked.
+func (b *builder) hosts() []string {
+	hosts := map[string]bool{}
+	for _, p := range b.conf.Catalog.Providers.GitHub {
+		hosts[p.Host] = true
+	}
+	return sortedKeys(hosts)
+}
+
+// serviceUse lets a service of the account use the key that the statement belongs to: in the policy of a key "*" is
+// that key.
+func serviceUse(name string) awsiam.PolicyStatement {
+	return awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
+		Principals: &[]awsiam.IPrincipal{service(name + ".amazonaws.com")},
+		Actions:    jsii.Strings("kms:Decrypt", "kms:GenerateDataKey"),
+		Resources:  jsii.Strings("*"),
+		Conditions: &map[string]any{"StringEquals": map[string]any{"aws:SourceAccount": awscdk.Aws_ACCOUNT_ID()}},
+	})
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

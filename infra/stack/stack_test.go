@@ -1,0 +1,210 @@
+package stack_test
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/jsii-runtime-go"
+	"github.com/cdklabs/cdk-nag-go/cdknag/v2"
+	"github.com/go-json-experiment/json"
+
+	"github.com/callboard/callboard/infra/stack"
+	"github.com/callboard/callboard/internal/config"
+	"github.com/callboard/callboard/internal/topology"
+)
+
+var update = flag.Bool("update", false, "rewrite the snapshot")
+
+// variant is a stack that the tests look at, with what it was made from.
+type variant struct {
+	name    string
+	config  string
+	options stack.Options
+	nag     bool // also run cdk-nag
+
+	topo *topology.Topology
+	conf *config.Config
+	json []byte // the template
+	dir  string // of the cloud assembly
+}
+
+var (
+	// The stack of the configuration at the root, with no option.
+	plain = &variant{name: "plain", config: "../../events-config.json", options: options(nil)}
+	again = &variant{name: "again", config: "../../events-config.json", options: options(nil)}
+	// A configuration and options that use everything else.
+	full = &variant{name: "full", config: "testdata/events-config.json", options: options(map[string]any{
+		"env": "dev", "retain": "false", "customerKey": "true", "arch": "x86_64", "tracing": "true", "alarmEmail": "ops@example.com",
+		"domain": "hooks.example.com", "certificate": "arn:aws:acm:eu-west-1:111122223333:certificate/1", "rate": "10",
+		"reserved": map[string]any{"ingress": 50.0},
+	})}
+	emulated = &variant{name: "emulated", config: "../../events-config.json", options: options(map[string]any{"emulator": "true", "retain": "false"})}
+	nagged   = &variant{name: "nagged", config: "testdata/events-config.json", options: options(nil), nag: true}
+)
+
+// options reads options as the app does.
+func options(context map[string]any) stack.Options {
+	o, err := stack.ReadOptions(func(name string) any { return context[name] })
+	if err != nil {
+		panic(err)
+	}
+	return o
+}
+
+// All stacks are made once, by one Node process. It has started before: infra/check says with which Node.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M) (int, error) {
+	dir, err := os.MkdirTemp("", "callboard-stack-")
+	if err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(dir)
+	defer jsii.Close()
+	for _, v := range []*variant{plain, again, full, emulated, nagged} {
+		if err := v.synthesize(filepath.Join(dir, v.name)); err != nil {
+			return 1, fmt.Errorf("%s: %w", v.name, err)
+		}
+	}
+	return m.Run(), nil
+}
+
+// synthesize makes the stack in a folder, with programs that do nothing.
+func (v *variant) synthesize(dir string) error {
+	var err error
+	if v.conf, err = config.Load(v.config); err != nil {
+		return err
+	}
+	named := *v.conf
+	named.AWS.Prefix = stack.Prefix(v.conf, v.options)
+	if v.topo, err = topology.Build(&named); err != nil {
+		return err
+	}
+	programs := filepath.Join(dir, "dist")
+	for _, f := range v.topo.Functions {
+		if err := program(filepath.Join(programs, f.Name)); err != nil {
+			return err
+		}
+	}
+	context, err := cdkContext()
+	if err != nil {
+		return err
+	}
+	v.dir = filepath.Join(dir, "cdk.out")
+	app := awscdk.NewApp(&awscdk.AppProps{Outdir: &v.dir, Context: &context})
+	if _, err := stack.New(app, v.conf, v.options, programs); err != nil {
+		return err
+	}
+	if v.nag {
+		awscdk.Aspects_Of(app).Add(cdknag.NewAwsSolutionsChecks(&cdknag.NagPackProps{
+			Reports: jsii.Bool(true), ReportFormats: &[]cdknag.NagReportFormat{cdknag.NagReportFormat_JSON}, Verbose: jsii.Bool(false),
+		}), nil)
+	}
+	app.Synth(nil)
+	v.json, err = os.ReadFile(filepath.Join(v.dir, named.AWS.Prefix+".template.json"))
+	return err
+}
+
+// program makes the folder of a function with something in it.
+func program(dir string) error {
+	return errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, "bootstrap"), []byte("#!/bin/sh\n"), 0o700))
+}
+
+// cdkContext returns the context of cdk.json, and what the command cdk adds to it.
+func cdkContext() (map[string]any, error) {
+	data, err := os.ReadFile("../../cdk.json")
+	if err != nil {
+		return nil, err
+	}
+	var file struct {
+		Context map[string]any `json:"context"`
+	}
+	if err := json.Unmarshal(data, &file); err != nil {
+		return nil, err
+	}
+	context := maps.Clone(file.Context)
+	context["aws:cdk:enable-asset-metadata"] = true
+	context["aws:cdk:enable-path-metadata"] = true
+	return context, nil
+}
+
+func TestTwoSynthsAreEqual(t *testing.T) {
+	t.Parallel()
+	if string(plain.json) != string(again.json) {
+		t.Error("the second template differs from the first")
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	t.Parallel()
+	good, err := os.ReadFile("../../events-config.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		from, to string // in the configuration
+		options  map[string]any
+		want     string
+	}{
+		"a secret on a machine":   {`["github-webhook"]`, `["env:HOOK"]`, nil, `the secret "env:HOOK" of the function ingress is on somebody's machine`},
+		"too little reserved":     {"", "", map[string]any{"reserved": map[string]any{"router": 9.0}}, "its queues start up to 10"},
+		"reserved for nobody":     {"", "", map[string]any{"reserved": map[string]any{"rooter": 9.0}}, "does not have"},
+		"names that are too long": {`"prefix": "callboard"`, `"prefix": "` + strings.Repeat("a", 31) + `"`, map[string]any{"env": strings.Repeat("b", 20)}, "has 66 characters where 64 are allowed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, err := config.Parse([]byte(strings.ReplaceAll(string(good), test.from, test.to)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = stack.New(nil, c, options(test.options), "")
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want one with %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestReadOptions(t *testing.T) {
+	t.Parallel()
+	_, err := stack.ReadOptions(func(name string) any {
+		return map[string]any{
+			"env": "Dev", "retain": "no", "arch": "arm", "tracing": 1.0, "alarmEmail": true, "domain": "hooks", "rate": "0", "burst": 1.5,
+			"reserved": map[string]any{"ingress": -1.0},
+		}[name]
+	})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{
+		`"env" is "Dev"`, `"retain" is "no"`, `"arch" is "arm"`, `"tracing" is 1`, `"alarmEmail" is true`, `"domain" needs`, `"domain" is "hooks"`,
+		`"rate" is 0`, `"burst" is 1.5`, `"reserved.ingress" is -1`,
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("no %s in\n%v", want, err)
+		}
+	}
+	_, err = stack.ReadOptions(func(name string) any {
+		if name == "reserved" {
+			return "ingress=5"
+		}
+		return nil
+	})
+	if err == nil || !strings.Contains(err.Error(), "write an object") {
+		t.Errorf("error %v", err)
+	}
+}
