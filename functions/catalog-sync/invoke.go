@@ -14,6 +14,8 @@ import (
 type Lambda struct {
 	Batch *events.Batch
 	Sync  *Handler
+	// Watch, unless nil, is called by the schedule: it looks at what events will need.
+	Watch func(ctx context.Context)
 }
 
 // Invoke answers one invocation.
@@ -26,6 +28,9 @@ func (l *Lambda) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	}
 	if invocation.Records != nil {
 		return l.Batch.Invoke(ctx, payload)
+	}
+	if l.Watch != nil {
+		l.Watch(ctx)
 	}
 	published, err := l.Sync.Sweep(ctx)
 	if err != nil {

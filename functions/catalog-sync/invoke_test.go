@@ -1,6 +1,7 @@
 package catalogsync_test
 
 import (
+	"context"
 	"testing"
 
 	catalogsync "github.com/callboard/callboard/functions/catalog-sync"
@@ -11,7 +12,8 @@ import (
 func TestLambda(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "/catalog-info.yaml")
-	l := &catalogsync.Lambda{Batch: &events.Batch{Function: "catalog-sync", Subscriber: w.handler}, Sync: w.handler}
+	watched := 0
+	l := &catalogsync.Lambda{Watch: func(context.Context) { watched++ }, Batch: &events.Batch{Function: "catalog-sync", Subscriber: w.handler}, Sync: w.handler}
 	for invocation, want := range map[string]string{
 		`{"Records":[{"messageId":"1","body":"{}"}]}`:                               `{"batchItemFailures":[{"itemIdentifier":"1"}]}`,
 		`{"source":"callboard.schedule","detail-type":"catalog-sync-outbox-sweep"}`: `{"published":0}`,
@@ -20,6 +22,9 @@ func TestLambda(t *testing.T) {
 		if err != nil || string(answer) != want {
 			t.Errorf("%s is answered %s, %v; want %s", invocation, answer, err, want)
 		}
+	}
+	if watched != 1 {
+		t.Errorf("%d invocations watched, want only the one of the schedule", watched)
 	}
 	if _, err := l.Invoke(t.Context(), []byte("no")); events.ErrorCode(err) != events.CodeInvalid {
 		t.Errorf("nonsense is answered with the error %v", err)

@@ -43,29 +43,20 @@ func Start() {
 				Client: sns.NewFromConfig(d.AWS), ARNPrefix: d.Value(deployment.TopicARNPrefix), Name: d.Topology.SNSName,
 			},
 		}
-		function := &Lambda{Sync: sync, Batch: &events.Batch{
+		batch := &events.Batch{
 			Function: topology.CatalogSync, Subscriber: sync, Observer: d,
 			Queue: &awsevents.Queue{Client: sqs.NewFromConfig(d.AWS), DeadLetterURL: d.Value(deployment.DeadLetterQueueURL)},
-		}}
-		return watchful{function, d.Config.Integrations.GitHub, secrets}, nil
-	}, deployment.Table, deployment.Bucket, deployment.TopicARNPrefix, deployment.DeadLetterQueueURL)
-}
-
-// watchful looks at the tokens with every invocation, so that one that is missing is counted before an event needs it.
-type watchful struct {
-	*Lambda
-	hosts   []config.GitHubIntegration
-	secrets Secrets
-}
-
-// Invoke implements lambda.Handler.
-func (w watchful) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
-	for _, g := range w.hosts {
-		if g.Token != "" {
-			_, _ = w.secrets.Values(ctx, g.Token) // the source counts and remembers
 		}
-	}
-	return w.Lambda.Invoke(ctx, payload)
+		// A token that is missing is counted before an event needs it.
+		watch := func(ctx context.Context) {
+			for _, g := range d.Config.Integrations.GitHub {
+				if g.Token != "" {
+					_, _ = secrets.Values(ctx, g.Token) // counts what is missing
+				}
+			}
+		}
+		return &Lambda{Batch: batch, Sync: sync, Watch: watch}, nil
+	}, deployment.Table, deployment.Bucket, deployment.TopicARNPrefix, deployment.DeadLetterQueueURL)
 }
 
 // Secrets gives the live values of a secret.
