@@ -75,8 +75,9 @@ func (a *app) handler(f topology.Function) (embedded.Handler, error) {
 	authenticator := &auth.Authenticator{Tokens: a.conf.API.Tokens, Secrets: a.engine.Secrets}
 	switch f.Name {
 	case topology.Ingress:
-		topics, err := ingress.Topics(a.conf)
-		return &ingress.Handler{Topics: topics, Queue: ingestQueue{a.engine.Queues}, Secrets: a.engine.Secrets, Observer: a.observer}, err
+		return &ingress.Handler{
+			Topics: ingress.Topics(a.conf, a.topo), Queue: ingestQueue{a.engine.Queues}, Secrets: a.engine.Secrets, Observer: a.observer,
+		}, nil
 	case topology.SQSPublisher:
 		return a.batch(f, sqspublisher.New(a.engine.Queues)), nil
 	case topology.Router:

@@ -19,12 +19,8 @@ const patience = 4500 * time.Millisecond
 // Start runs the function in AWS Lambda.
 func Start() {
 	deployment.Start(awsclient.Interactive, func(d *deployment.Deployment) (lambda.Handler, error) {
-		topics, err := Topics(d.Config)
-		if err != nil {
-			return nil, err
-		}
 		return impatient{&Handler{
-			Topics:   topics,
+			Topics:   Topics(d.Config, d.Topology),
 			Queue:    &awsevents.Sender{Client: sqs.NewFromConfig(d.AWS), URL: d.Value(deployment.IngestQueueURL)},
 			Secrets:  awssecrets.New(d.AWS, d.Config.AWS.Prefix, time.Now),
 			Observer: d,

@@ -5,38 +5,25 @@ import (
 	"strings"
 
 	"github.com/callboard/callboard/internal/config"
+	"github.com/callboard/callboard/internal/topology"
 	"github.com/callboard/callboard/pkg/events"
 	"github.com/callboard/callboard/pkg/webhook"
 )
 
-// Topics returns the topics of a configuration that take webhooks.
-func Topics(c *config.Config) (map[string]Topic, error) {
+// Topics returns the topics of a configuration that take webhooks; t is its topology.
+func Topics(c *config.Config, t *topology.Topology) map[string]Topic {
 	topics := make(map[string]Topic, len(c.Topics))
-	for name, t := range c.Topics {
-		p, err := profile(t)
-		if err != nil {
-			return nil, err
-		}
-		topics[name] = Topic{Profile: p, Secrets: t.Secrets}
+	for name, topic := range c.Topics {
+		topics[name] = Topic{Profile: profile(topic, t.DeliveryID(name)), Secrets: topic.Secrets}
 	}
-	return topics, nil
+	return topics
 }
 
-func profile(t config.Topic) (webhook.Profile, error) {
+func profile(t config.Topic, deliveryID *events.Selector) webhook.Profile {
 	if t.From == config.FromGitHub {
-		return webhook.GitHub{}, nil
+		return webhook.GitHub{}
 	}
-	p := webhook.HMAC{
-		Signature: webhook.Signature(*t.Signature),
-		Metadata:  t.Metadata,
-	}
-	if t.DeliveryID != "" {
-		s, err := events.ParseSelector(t.DeliveryID)
-		if err != nil {
-			return nil, err
-		}
-		p.DeliveryID = &s
-	}
+	p := webhook.HMAC{Signature: webhook.Signature(*t.Signature), Metadata: t.Metadata, DeliveryID: deliveryID}
 	// What a router or a person will look for deserves an attribute of its own.
 	for _, rule := range slices.Concat(t.SubTopic, []string{t.DeliveryID}) {
 		kind, name, _ := strings.Cut(rule, ":")
@@ -44,5 +31,5 @@ func profile(t config.Topic) (webhook.Profile, error) {
 			p.Promoted = append(p.Promoted, strings.ToLower(name))
 		}
 	}
-	return p, nil
+	return p
 }
