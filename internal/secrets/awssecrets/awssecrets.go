@@ -24,6 +24,9 @@ const (
 	fresh = 5 * time.Minute
 	// stale is how long a value is used while it cannot be asked for: that long, an outage stops no webhook.
 	stale = time.Hour
+	// absent is how long a secret without a value is not asked for again: meanwhile strangers who send webhooks for it
+	// cost no requests, and who puts a value in need not wait.
+	absent = 10 * time.Second
 )
 
 // Store reads secrets and remembers them for five minutes. A name is that of the secret "<prefix>/<name>" in Secrets
@@ -39,8 +42,10 @@ type Store struct {
 	known map[string]entry
 }
 
+// entry is what was read last: the values of a secret, or that it has none.
 type entry struct {
 	values []string
+	absent error
 	read   time.Time
 }
 
@@ -60,7 +65,11 @@ func (s *Store) Values(ctx context.Context, name string) ([]string, error) {
 	s.mu.Lock()
 	old, known := s.known[name]
 	s.mu.Unlock()
-	if known && now.Sub(old.read) < fresh {
+	age := now.Sub(old.read)
+	switch {
+	case known && old.absent != nil && age < absent:
+		return nil, old.absent
+	case known && old.absent == nil && age < fresh:
 		return slices.Clone(old.values), nil
 	}
 	text, err := s.read(ctx, name)
@@ -68,16 +77,20 @@ func (s *Store) Values(ctx context.Context, name string) ([]string, error) {
 	if err == nil {
 		values, err = secrets.Parse(name, text)
 	}
-	if known && events.ErrorCode(err) == events.CodeUnavailable && now.Sub(old.read) < stale {
+	code := events.ErrorCode(err)
+	if known && old.absent == nil && code == events.CodeUnavailable && age < stale {
 		return slices.Clone(old.values), nil
 	}
-	if err != nil {
+	read := entry{values: values, read: now}
+	if code == events.CodeNotFound {
+		read.absent = err
+	} else if err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
-	s.known[name] = entry{values: values, read: now}
+	s.known[name] = read
 	s.mu.Unlock()
-	return slices.Clone(values), nil
+	return slices.Clone(values), err
 }
 
 func (s *Store) read(ctx context.Context, name string) (string, error) {

@@ -167,6 +167,8 @@ func TestValues_Cache(t *testing.T) {
 		{5 * time.Minute, "InternalServiceError", nil, "", events.CodeUnavailable, 1},
 		{0, "", secret("newer"), "newer", "", 1},
 		{5 * time.Minute, "", nil, "", events.CodeNotFound, 1}, // deleted: at once, not after an hour
+		{10*time.Second - 1, "", secret("put in"), "", events.CodeNotFound, 0},
+		{1, "", secret("put in"), "put in", "", 1},
 	} {
 		c.add(step.after)
 		v.set(step.fails, step.values)
