@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/callboard/callboard/internal/catalogstore"
 	"github.com/callboard/callboard/internal/scm"
@@ -88,12 +89,19 @@ func (h *Handler) try(ctx context.Context, hint hint) error {
 	if err != nil {
 		return err
 	}
-	if hint.deleted {
-		return h.remove(ctx, hint, known)
-	}
 	reader, ok := h.Readers[hint.provider.Host]
 	if !ok {
 		return events.Errorf(events.CodeInternal, "there is no client for the host %s; add it to integrations.github", hint.provider.Host)
+	}
+	if hint.deleted {
+		hint.branch = cmp.Or(hint.branch, known.Branch)
+		gone, err := isGone(ctx, reader, hint, known)
+		if err != nil {
+			return err
+		}
+		if gone {
+			return h.remove(ctx, hint, known)
+		}
 	}
 	seen, err := look(ctx, reader, hint, known)
 	if err != nil || seen.unchanged {
@@ -115,6 +123,25 @@ func (h *Handler) try(ctx context.Context, hint hint) error {
 		return err
 	}
 	return h.write(ctx, hint, change, problems)
+}
+
+// settling is how long the API of a host may still show a repository after the event that says it was deleted.
+const settling = time.Minute
+
+// isGone tells whether a repository that is said to be deleted is. The event is only a hint: the type of an event is in
+// a header that GitHub does not sign, so another event with the action "deleted" can be sent again as this one.
+func isGone(ctx context.Context, reader Reader, hint hint, known catalogstore.Repository) (bool, error) {
+	if known.Deleted || hint.isOlder(known) || hint.branch == "" {
+		return true, nil // nothing is removed
+	}
+	_, err := reader.Head(ctx, hint.repo, hint.branch)
+	switch {
+	case events.ErrorCode(err) == events.CodeNotFound:
+		return true, nil
+	case err == nil && time.Since(hint.cause.Time) < settling:
+		return false, events.Errorf(events.CodeUnavailable, "the repository %s is said to be deleted and is still there; it is looked at again", hint.repo.FullName())
+	}
+	return false, err
 }
 
 // remove takes everything of a repository out of the catalog and leaves a mark that it was there.

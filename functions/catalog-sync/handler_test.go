@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -387,6 +388,23 @@ func TestLateDeletion(t *testing.T) {
 		t.Errorf("%s: %s", hop.Outcome, hop.Reason)
 	}
 	w.wantCatalog(map[string]string{"component:default/b": "one catalog-info.yaml"})
+}
+
+// GitHub does not sign the type of an event: what is not about a repository can be sent again as if it were. Nothing is
+// removed while the repository is there.
+func TestForgedDeletion(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "/catalog-info.yaml")
+	push := w.commit(files{"catalog-info.yaml": component("a", "one")})
+	w.done(w.event(push))
+	forged := w.repositoryEvent(push.Repository, "deleted")
+	forged.Time = time.Now()
+	if hop := w.deliver(forged); hop.Outcome != events.OutcomeRetry {
+		t.Errorf("at once: %s: %s", hop.Outcome, hop.Reason)
+	}
+	forged.Time = time.Now().Add(-time.Hour)
+	w.done(forged)
+	w.wantCatalog(map[string]string{"component:default/a": "one catalog-info.yaml"})
 }
 
 func TestDeletedBranch(t *testing.T) {
