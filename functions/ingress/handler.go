@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -159,11 +160,14 @@ const (
 	noSpan  = "-0000000000000000-"
 )
 
-var traceParentPattern = regexp.MustCompile(`^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
+// traceParentPattern is compiled when a sender has a trace, and not in every start of the function.
+var traceParentPattern = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
+})
 
 // traceParent continues the sender's trace or begins one (https://www.w3.org/TR/trace-context/).
 func traceParent(r webhook.Request) string {
-	if given, ok := r.Headers.Get("traceparent"); ok && traceParentPattern.MatchString(given) &&
+	if given, ok := r.Headers.Get("traceparent"); ok && traceParentPattern().MatchString(given) &&
 		!strings.HasPrefix(given, noTrace) && !strings.Contains(given, noSpan) {
 		return given
 	}

@@ -3,7 +3,6 @@ package catalog
 import (
 	"crypto/sha1" //nolint:gosec // Backstage names Locations by SHA-1; nothing depends on its strength.
 	"encoding/hex"
-	"regexp"
 	"strings"
 
 	"github.com/callboard/callboard/pkg/events"
@@ -20,7 +19,7 @@ const (
 type LocationRef struct{ Type, Target string }
 
 // scripted finds the URLs that a browser runs instead of opening; browsers ignore the control characters.
-var scripted = regexp.MustCompile("(?i)^[\\x00-\\x20]*" + strings.Join(strings.Split("javascript", ""), "[\r\n\t]*") + "[\r\n\t]*:")
+var scripted = matcher("(?i)^[\\x00-\\x20]*" + strings.Join(strings.Split("javascript", ""), "[\r\n\t]*") + "[\r\n\t]*:")
 
 // ParseLocationRef reads "<type>:<target>". Spaces around both parts are dropped. A URL without the type
 // "url" before it and a javascript: URL are errors.
@@ -32,7 +31,7 @@ func ParseLocationRef(s string) (LocationRef, error) {
 		return LocationRef{}, events.Errorf(events.CodeInvalid, "the location reference %s is not <type>:<target>, for example url:https://host/path", quote(s))
 	case l.Type == "http" || l.Type == "https":
 		return LocationRef{}, events.Errorf(events.CodeInvalid, "the location reference %s has no type; write url: before it", quote(s))
-	case scripted.MatchString(l.Target):
+	case scripted(l.Target):
 		return LocationRef{}, events.Errorf(events.CodeInvalid, "the location reference %s is a javascript: URL, which is not allowed", quote(s))
 	}
 	return l, nil

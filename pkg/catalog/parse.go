@@ -122,7 +122,7 @@ func refOf(root *yaml.Node) Ref {
 			return Ref{}
 		}
 	}
-	if !kindRule.MatchString(kind.Value) || !nameRule.MatchString(name.Value) || !isNamespace(namespace.Value) {
+	if !kindRule(kind.Value) || !nameRule(name.Value) || !isNamespace(namespace.Value) {
 		return Ref{}
 	}
 	return Ref{Kind: kind.Value, Namespace: namespace.Value, Name: name.Value}.normal()

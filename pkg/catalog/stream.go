@@ -3,7 +3,6 @@ package catalog
 import (
 	"bytes"
 	"iter"
-	"regexp"
 )
 
 // chunk is the text of one document of a YAML stream.
@@ -46,7 +45,7 @@ func chunks(data []byte) iter.Seq[chunk] {
 			case inside || isBlank(text):
 			case text[0] == '%':
 				directive = true
-				if version.Match(text) {
+				if version(string(text)) {
 					versions = append(versions, at)
 				}
 			default:
@@ -59,7 +58,7 @@ func chunks(data []byte) iter.Seq[chunk] {
 }
 
 // version is a directive whose documents can be read; the YAML library knows no version but 1.1.
-var version = regexp.MustCompile(`^%YAML[ \t]+1\.[0-9]+[ \t]*(#|$)`)
+var version = matcher(`^%YAML[ \t]+1\.[0-9]+[ \t]*(#|$)`)
 
 // without makes comments of the directives at some offsets of the stream, which text is a part of from start.
 func without(text []byte, offsets []int, start int) []byte {

@@ -6,16 +6,24 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // The rules for names, as Backstage has them (catalog-model, KubernetesValidatorFunctions).
 var (
-	suffixRule    = regexp.MustCompile(`^[a-z0-9A-Z]{1,63}$`)
-	kindRule      = regexp.MustCompile(`^[a-zA-Z][a-z0-9A-Z]{0,62}$`)
-	nameRule      = regexp.MustCompile(`^([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]$`)
-	namespaceRule = regexp.MustCompile(`^[a-z0-9]+(-+[a-z0-9]+)*$`)
-	tagRule       = regexp.MustCompile(`^[a-z0-9:+#]+(-[a-z0-9:+#]+)*$`)
+	suffixRule    = matcher(`^[a-z0-9A-Z]{1,63}$`)
+	kindRule      = matcher(`^[a-zA-Z][a-z0-9A-Z]{0,62}$`)
+	nameRule      = matcher(`^([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]$`)
+	namespaceRule = matcher(`^[a-z0-9]+(-+[a-z0-9]+)*$`)
+	tagRule       = matcher(`^[a-z0-9:+#]+(-[a-z0-9:+#]+)*$`)
 )
+
+// matcher tells whether a text matches a pattern. It is compiled when it is needed: every function has this package,
+// because its configuration holds path patterns, and most read no entity.
+func matcher(pattern string) func(string) bool {
+	compiled := sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
+	return func(s string) bool { return compiled().MatchString(s) }
+}
 
 // Validate checks the envelope and, for the built-in kinds, the spec, and reports all problems in one error.
 // Kinds and apiVersions of others have the rules of the envelope only. Placeholders ($text, $json, $yaml)
@@ -28,7 +36,7 @@ func (e *Entity) Validate() error {
 
 func (e *Entity) check(p *problems) {
 	check(p, field{"apiVersion"}, e.APIVersion, isAPIVersion, "be [<DNS name>/]<letters and digits>, for example backstage.io/v1alpha1")
-	check(p, field{"kind"}, e.Kind, kindRule.MatchString, "be 1 to 63 letters and digits and start with a letter")
+	check(p, field{"kind"}, e.Kind, kindRule, "be 1 to 63 letters and digits and start with a letter")
 	e.Metadata.check(p)
 	e.checkSpec(p)
 }
@@ -37,14 +45,14 @@ const nameForm = "be 1 to 63 letters, digits and any of - _ . between them"
 
 func (m *Metadata) check(p *problems) {
 	at := field{"metadata"}
-	check(p, at.name("name"), m.Name, nameRule.MatchString, nameForm)
+	check(p, at.name("name"), m.Name, nameRule, nameForm)
 	if m.Namespace != "" {
 		check(p, at.name("namespace"), m.Namespace, isNamespace, "be 1 to 63 lower-case letters and digits, with - between them")
 	}
 	for _, key := range slices.Sorted(maps.Keys(m.Labels)) {
 		checkKey(p, at.name("labels").name(key), key)
 		if value := m.Labels[key]; value != "" {
-			check(p, at.name("labels").name(key), value, nameRule.MatchString, "be empty or "+nameForm)
+			check(p, at.name("labels").name(key), value, nameRule, "be empty or "+nameForm)
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(m.Annotations)) {
@@ -93,16 +101,16 @@ func check(p *problems, at field, value string, allowed func(string) bool, must 
 }
 
 func checkKey(p *problems, at field, key string) {
-	if !isPrefixed(key, nameRule.MatchString) {
+	if !isPrefixed(key, nameRule) {
 		p.add(at, "has a wrong key: it must be [<DNS name>/]<name>, the name at most 63 letters, digits and any of - _ . between them")
 	}
 }
 
-func isAPIVersion(s string) bool { return isPrefixed(s, suffixRule.MatchString) }
+func isAPIVersion(s string) bool { return isPrefixed(s, suffixRule) }
 
-func isNamespace(s string) bool { return len(s) <= 63 && namespaceRule.MatchString(s) }
+func isNamespace(s string) bool { return len(s) <= 63 && namespaceRule(s) }
 
-func isTag(s string) bool { return len(s) <= 63 && tagRule.MatchString(s) }
+func isTag(s string) bool { return len(s) <= 63 && tagRule(s) }
 
 // isPrefixed says whether s is [<DNS subdomain>/]<suffix>.
 func isPrefixed(s string, suffix func(string) bool) bool {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"math/big"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -131,10 +130,10 @@ func keyText(k any) (string, bool) {
 }
 
 // number is a decimal number of the core schema; 014 is one, 1_000 is not.
-var number = regexp.MustCompile(`^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$`)
+var number = matcher(`^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$`)
 
 // based is an octal or hexadecimal number of the core schema.
-var based = regexp.MustCompile(`^0(o[0-7]+|x[0-9a-fA-F]+)$`)
+var based = matcher(`^0(o[0-7]+|x[0-9a-fA-F]+)$`)
 
 // scalar is the value of a scalar: nil, a bool, a float64 or a string.
 func scalar(n *yaml.Node) (any, *mistake) {
@@ -182,11 +181,11 @@ func plain(n *yaml.Node) (any, *mistake) {
 	}
 	var f float64
 	switch {
-	case number.MatchString(s):
+	case number(s):
 		f, _ = strconv.ParseFloat(s, 64) // out of range is infinite
-	case len(s) > 400 && based.MatchString(s):
+	case len(s) > 400 && based(s):
 		return nil, notJSON(n)
-	case based.MatchString(s):
+	case based(s):
 		i, _ := new(big.Int).SetString(s, 0) // 0o and 0x are prefixes that it knows
 		f, _ = new(big.Float).SetInt(i).Float64()
 	default:
