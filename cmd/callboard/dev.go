@@ -8,11 +8,8 @@ import (
 	"log/slog"
 	"maps"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
-	"unicode"
 
 	"github.com/callboard/callboard/internal/config"
 	"github.com/callboard/callboard/internal/embedded"
@@ -58,7 +55,7 @@ func (c *devCommand) serve(ctx context.Context, s streams, a *app) error {
 	}
 	url := "http://" + reachable(l.Addr())
 	server := &embedded.Server{Engine: engine, Observer: a.observer, Version: version(), URL: url}
-	routes := &localRoutes{trace: engine.Trace}
+	routes := &localRoutes{trace: func(_ context.Context, id string) ([]events.Hop, error) { return engine.Trace.Find(id) }}
 	if c.sampleOn(conf) {
 		repositories, err := sample.Open(filepath.Join(c.State, "sample.db"))
 		if err != nil {
@@ -120,65 +117,11 @@ func reachable(addr net.Addr) string {
 
 // greet prints that everything runs, and the commands for the first webhook.
 func (c *devCommand) greet(w io.Writer, conf *config.Config, url string) {
-	var b strings.Builder
-	fmt.Fprintf(&b, "ready %s\n", url)
-	flags := ""
-	if c.State != ".callboard" {
-		flags += " --state " + quote(c.State)
+	g := greeting{url: url, config: c.Config, state: c.State, first: firstWebhook(conf, c.sampleOn(conf)), trace: "trace"}
+	if c.State != defaultState {
+		g.trace += " --state " + quote(c.State)
 	}
-	sendFlags := flags
-	if c.Config != "events-config.json" {
-		sendFlags += " --config " + quote(c.Config)
-	}
-	program := quote(os.Args[0])
-	fmt.Fprintf(&b, "\nIn a second terminal, send the first webhook and look at what comes of it:\n\n")
-	fmt.Fprintf(&b, "  id=$(%s send --wait %s%s)\n", program, c.firstWebhook(conf), sendFlags)
-	if token, ok := readerToken(conf); ok {
-		path := quote(filepath.Join(c.State, "secrets", token))
-		fmt.Fprintf(&b, "  curl -H \"Authorization: Bearer $(cat %s)\" %s/catalog/entities/by-name/component/default/petstore\n", path, url)
-		fmt.Fprintf(&b, "  curl -H \"Authorization: Bearer $(cat %s)\" %s/notifications\n", path, url)
-	}
-	fmt.Fprintf(&b, "  %s trace%s $id\n\n", program, flags)
-	_, _ = io.WriteString(w, b.String())
-}
-
-// firstWebhook returns the arguments of a send that works: without the sample server GitHub's needs a file.
-func (c *devCommand) firstWebhook(conf *config.Config) string {
-	from := func(provider string) bool {
-		for _, t := range conf.Topics {
-			if t.From == provider {
-				return true
-			}
-		}
-		return false
-	}
-	switch {
-	case c.sampleOn(conf) && from(config.FromGitHub):
-		return "github push"
-	case from(config.FromHMAC):
-		return "hmac test"
-	}
-	return "github push --file PAYLOAD.json"
-}
-
-// quote makes one word of the shell of s.
-func quote(s string) string {
-	if s != "" && !strings.ContainsFunc(s, func(c rune) bool {
-		return !unicode.IsLetter(c) && !unicode.IsDigit(c) && !strings.ContainsRune("/._-+=:,@%", c)
-	}) {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
-
-// readerToken returns the name of a token with which a person can look at everything.
-func readerToken(conf *config.Config) (string, bool) {
-	for _, t := range conf.API.Tokens {
-		if slices.Contains(t.May, "catalog.read") && slices.Contains(t.May, "notifications.read") && !strings.Contains(t.Secret, ":") {
-			return t.Secret, true
-		}
-	}
-	return "", false
+	g.write(w, conf)
 }
 
 func queueSpecs(t *topology.Topology) []embedded.QueueSpec {

@@ -10,14 +10,14 @@ import (
 
 	"github.com/go-json-experiment/json"
 
-	"github.com/callboard/callboard/internal/embedded"
+	"github.com/callboard/callboard/internal/front"
 	"github.com/callboard/callboard/internal/httpapi"
 	"github.com/callboard/callboard/pkg/events"
 )
 
 // local calls the local routes of a running engine.
 type local struct {
-	engine embedded.Running
+	engine front.Running
 	url    string // instead of the engine's own, if not empty
 }
 
@@ -42,7 +42,7 @@ func (l local) call(ctx context.Context, method, path string, body, result any) 
 		return err
 	}
 	req.Header.Set("Authorization", "Bearer "+l.engine.Token)
-	response, err := embedded.LocalClient(30 * time.Second).Do(req)
+	response, err := front.LocalClient(30 * time.Second).Do(req)
 	if err != nil {
 		return events.Wrap(err, events.CodeUnavailable, "the engine at %s does not answer", l.base())
 	}
@@ -63,7 +63,7 @@ func (l local) call(ctx context.Context, method, path string, body, result any) 
 
 // localRoutes are the routes of the engine for the other commands of this program.
 type localRoutes struct {
-	trace *embedded.Trace
+	trace func(ctx context.Context, id string) ([]events.Hop, error)
 	hooks *sampleHooks                // nil if the sample server is off
 	drain func(context.Context) error // waits until nothing is left to do
 }
@@ -84,11 +84,11 @@ func (l *localRoutes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (l *localRoutes) answer(r *http.Request) (any, error) {
 	switch name, isSample := strings.CutPrefix(r.URL.Path, "/sample/"); {
 	case r.URL.Path == "/trace" && r.Method == http.MethodGet:
-		return l.trace.Find(r.URL.Query().Get("id"))
+		return l.trace(r.Context(), r.URL.Query().Get("id"))
 	case r.URL.Path == "/drain" && r.Method == http.MethodPost:
 		return struct{}{}, l.drain(r.Context())
 	case isSample && l.hooks == nil:
-		return nil, events.Errorf(events.CodeNotFound, "the sample repository server is off; start callboard dev with --sample on, or send a --file")
+		return nil, events.Errorf(events.CodeNotFound, "the sample repository server is off; start it with --sample on, or send a --file")
 	case isSample && r.Method == http.MethodPost:
 		return l.hooks.make(r.Context(), name, r.Body)
 	}

@@ -32,6 +32,7 @@ type commands struct {
 	Dev      devCommand      `cmd:"" help:"Run Callboard on this machine."`
 	Send     sendCommand     `cmd:"" help:"Send a signed webhook as its provider would and print the event id."`
 	Trace    traceCommand    `cmd:"" help:"Show where an event went and what came of it."`
+	Attach   attachCommand   `cmd:"" help:"Work with a deployed stack as if it ran on this machine."`
 	Validate validateCommand `cmd:"" help:"Check a configuration and print what it describes."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 }

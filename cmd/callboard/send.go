@@ -16,7 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/callboard/callboard/internal/config"
-	"github.com/callboard/callboard/internal/embedded"
+	"github.com/callboard/callboard/internal/front"
 	"github.com/callboard/callboard/internal/secrets"
 	"github.com/callboard/callboard/pkg/events"
 	"github.com/callboard/callboard/pkg/webhook"
@@ -45,7 +45,7 @@ func (c *sendCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	engine, engineErr := embedded.Find(ctx, c.State)
+	engine, engineErr := front.Find(ctx, c.State)
 	base := strings.TrimSuffix(c.URL, "/")
 	if base == "" {
 		if engineErr != nil {
@@ -114,7 +114,7 @@ func (c *sendCommand) secret(ctx context.Context, t config.Topic) (string, error
 
 // hook returns what to send: a file, or a sample. A sample of GitHub is made by the engine, which first does to
 // the sample repository what the webhook tells of.
-func (c *sendCommand) hook(ctx context.Context, t config.Topic, delivery string, engine embedded.Running, engineErr error) (hook, error) {
+func (c *sendCommand) hook(ctx context.Context, t config.Topic, delivery string, engine front.Running, engineErr error) (hook, error) {
 	switch {
 	case c.File != "":
 		payload, err := os.ReadFile(c.File)

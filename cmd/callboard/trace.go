@@ -7,11 +7,17 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/callboard/callboard/internal/awsclient/profile"
+	"github.com/callboard/callboard/internal/cloudtrace"
 	"github.com/callboard/callboard/internal/embedded"
+	"github.com/callboard/callboard/internal/front"
+	"github.com/callboard/callboard/internal/topology"
 	"github.com/callboard/callboard/pkg/events"
 )
 
@@ -20,11 +26,37 @@ type traceCommand struct {
 	State string `help:"The state folder." default:".callboard" placeholder:"DIR"`
 	URL   string `help:"The engine to ask, where it is not the one of the state folder." placeholder:"URL"`
 	JSON  bool   `help:"Print the hops as JSON."`
+
+	AWS    bool          `help:"Ask CloudWatch, where the functions of a deployment log."`
+	Env    string        `help:"With --aws: the environment, as in \"cdk deploy -c env=NAME\"." placeholder:"NAME"`
+	Config string        `help:"With --aws: the configuration that was deployed." default:"events-config.json" placeholder:"FILE"`
+	Since  time.Duration `help:"With --aws: how far back to look." default:"24h" placeholder:"DURATION"`
 }
 
-// Run prints the hops of an event. It asks the engine, or opens the folder where none runs.
+// logsSince is how far back an event is looked for in CloudWatch if nobody says otherwise.
+const logsSince = 24 * time.Hour
+
+// Validate refuses options that make no sense or would have no effect.
+func (c *traceCommand) Validate() error {
+	if c.Since <= 0 {
+		return events.Errorf(events.CodeInvalid, "--since is how far back to look, such as 24h")
+	}
+	if c.AWS && (c.State != defaultState || c.URL != "") {
+		return events.Errorf(events.CodeInvalid, "--state and --url are for an engine; they cannot be used with --aws")
+	}
+	if !c.AWS && (c.Env != "" || c.Config != defaultConfig || c.Since != logsSince) {
+		return events.Errorf(events.CodeInvalid, "--env, --config and --since are for --aws")
+	}
+	return nil
+}
+
+// Run prints the hops of an event. It asks the engine, or opens the folder where none runs, or asks CloudWatch.
 func (c *traceCommand) Run(ctx context.Context, s streams) error {
-	hops, err := c.hops(ctx)
+	find := c.hops
+	if c.AWS {
+		find = c.loggedHops
+	}
+	hops, err := find(ctx)
 	if err != nil {
 		return err
 	}
@@ -41,7 +73,7 @@ func (c *traceCommand) Run(ctx context.Context, s streams) error {
 }
 
 func (c *traceCommand) hops(ctx context.Context) ([]events.Hop, error) {
-	engine, err := embedded.Find(ctx, c.State)
+	engine, err := front.Find(ctx, c.State)
 	if errNoEngine(err) && c.URL == "" {
 		return embedded.FindHops(c.State, c.Event)
 	}
@@ -51,6 +83,40 @@ func (c *traceCommand) hops(ctx context.Context) ([]events.Hop, error) {
 	var hops []events.Hop
 	err = local{engine, c.URL}.call(ctx, http.MethodGet, "/trace?id="+url.QueryEscape(c.Event), nil, &hops)
 	return hops, err
+}
+
+// loggedHops looks into the logs of a deployment. Nothing found is an error.
+func (c *traceCommand) loggedHops(ctx context.Context) ([]events.Hop, error) {
+	_, topo, err := loadDeployed(c.Config, c.Env)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := profile.Config(ctx)
+	if err != nil {
+		return nil, err
+	}
+	since := time.Now().Add(-c.Since)
+	hops, err := logs(cfg, topo).Find(ctx, c.Event, since)
+	if err != nil || len(hops) > 0 {
+		return hops, err
+	}
+	return nil, events.Errorf(events.CodeNotFound, "event %s is not in the logs of %s in %s since %s; logs arrive within seconds, so try again, or look further back with --since",
+		c.Event, topo.Prefix, cfg.Region, since.Format("2006-01-02 15:04:05 MST"))
+}
+
+// finder returns what finds the hops of an event in the logs of a deployment.
+func finder(cfg aws.Config, topo *topology.Topology) func(ctx context.Context, id string) ([]events.Hop, error) {
+	return func(ctx context.Context, id string) ([]events.Hop, error) {
+		return logs(cfg, topo).Find(ctx, id, time.Now().Add(-logsSince))
+	}
+}
+
+func logs(cfg aws.Config, topo *topology.Topology) *cloudtrace.Finder {
+	groups := make([]string, len(topo.Functions))
+	for i, f := range topo.Functions {
+		groups[i] = f.LogGroup()
+	}
+	return cloudtrace.New(cfg, groups)
 }
 
 // printTrace shows the hops in the order of time and what came of them.

@@ -36,7 +36,7 @@ type function struct {
 func newFunction(scope constructs.Construct, f topology.Function, code string, environment map[string]*string, grants []grant, o Options) *function {
 	id := logicalID("Function", f.Name)
 	logGroup := awslogs.NewLogGroup(scope, jsii.String(id+"Log"), &awslogs.LogGroupProps{
-		LogGroupName:  jsii.String("/aws/lambda/" + f.AWSName),
+		LogGroupName:  jsii.String(f.LogGroup()),
 		Retention:     logRetention,
 		RemovalPolicy: awscdk.RemovalPolicy_DESTROY,
 	})

@@ -36,20 +36,12 @@ type builder struct {
 	api       *api
 }
 
-// Prefix returns what the names of everything in an environment start with.
-func Prefix(c *config.Config, o Options) string {
-	if o.Environment == "" {
-		return c.AWS.Prefix
-	}
-	return c.AWS.Prefix + "-" + o.Environment
-}
-
 // New adds the stack of a configuration to an app; its name is the prefix. The folder programs has a folder for each
 // function, with its program and a copy of the configuration. New fails with [config.Errors] or an [events.Error] if the
 // configuration cannot be deployed like this.
 func New(app awscdk.App, c *config.Config, o Options, programs string) (awscdk.Stack, error) {
 	named := *c
-	named.AWS.Prefix = Prefix(c, o)
+	named.AWS.Prefix = c.AWS.PrefixIn(o.Environment)
 	t, err := topology.Build(&named)
 	if err != nil {
 		return nil, err

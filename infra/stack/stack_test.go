@@ -90,7 +90,7 @@ func (v *variant) synthesize(dir string) error {
 		return err
 	}
 	named := *v.conf
-	named.AWS.Prefix = stack.Prefix(v.conf, v.options)
+	named.AWS.Prefix = v.conf.AWS.PrefixIn(v.options.Environment)
 	if v.topo, err = topology.Build(&named); err != nil {
 		return err
 	}

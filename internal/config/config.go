@@ -128,6 +128,14 @@ type AWS struct {
 	Prefix string `json:"prefix" default:"callboard" is:"what the names of all resources start with"`
 }
 
+// PrefixIn returns what the names of everything in an environment start with; "" is the one without a name.
+func (a AWS) PrefixIn(environment string) string {
+	if environment == "" {
+		return a.Prefix
+	}
+	return a.Prefix + "-" + environment
+}
+
 // FieldError is one thing that is wrong with the file.
 type FieldError struct {
 	// Path is a JSONPath from the root of the file, such as "$.notifications.rules[0].on[1]".

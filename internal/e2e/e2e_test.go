@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -93,14 +92,16 @@ type entity struct {
 }
 
 type inbox struct {
-	TotalCount    int `json:"totalCount"`
-	Notifications []struct {
-		ID      string `json:"id"`
-		User    string `json:"user"`
-		Payload struct {
-			Title string `json:"title"`
-		} `json:"payload"`
-	} `json:"notifications"`
+	TotalCount    int            `json:"totalCount"`
+	Notifications []notification `json:"notifications"`
+}
+
+type notification struct {
+	ID      string `json:"id"`
+	User    string `json:"user"`
+	Payload struct {
+		Title string `json:"title"`
+	} `json:"payload"`
 }
 
 func (p *Process) inbox(tb testing.TB, token string) inbox {
@@ -140,7 +141,7 @@ var printedRequest = regexp.MustCompile(`curl -H "Authorization: Bearer \$\(cat 
 // What `make run` prints leads from the first webhook to the entity, the notification and the trace.
 func TestFirstWebhook(t *testing.T) {
 	t.Parallel()
-	p := Start(t, "../../events-config.json", "")
+	p := Start(t, shippedConfig, "")
 	id := p.Send(t, "github", "push")
 	p.Settle(t)
 	requests := printedRequest.FindAllStringSubmatch(p.Output, -1)
@@ -157,7 +158,7 @@ func TestFirstWebhook(t *testing.T) {
 			t.Errorf("GET %s: %s %s, want it to contain %s", requests[i][3], response.Status, body, want)
 		}
 	}
-	out, _, code := Run(t, "trace", "--state", p.State, id)
+	out, code := p.Trace(t, id)
 	for _, want := range []string{
 		"ingress", "sqs-publisher", "router", "catalog-sync", "github.push", "published catalog.changed:", "notify",
 		"+component:default/petstore", "user:default/guest",
@@ -169,13 +170,13 @@ func TestFirstWebhook(t *testing.T) {
 	if code != 0 {
 		t.Errorf("trace: exit code %d", code)
 	}
-	if _, _, code := Run(t, "trace", "--state", p.State, "github:unknown"); code != 1 {
+	if _, code := p.Trace(t, "github:unknown"); code != 1 {
 		t.Errorf("trace of an unknown event: exit code %d, want 1", code)
 	}
 	if code := p.Interrupt(t); code != 0 {
 		t.Errorf("Ctrl-C: exit code %d, want 0", code)
 	}
-	if out, _, code := Run(t, "trace", "--state", p.State, id); code != 0 || !strings.Contains(out, "+component:default/petstore") {
+	if out, code := p.Trace(t, id); code != 0 || !strings.Contains(out, "+component:default/petstore") {
 		t.Errorf("trace without an engine: exit code %d\n%s", code, out)
 	}
 }
@@ -215,7 +216,7 @@ func TestChangedByte(t *testing.T) {
 		t.Errorf("the answer is %s %s, want 403", response.Status, body)
 	}
 	p.Settle(t)
-	if _, _, code := Run(t, "trace", "--state", p.State, events.NewID("github", delivery)); code != 1 {
+	if _, code := p.Trace(t, events.NewID("github", delivery)); code != 1 {
 		t.Error("something was queued")
 	}
 	if got := p.components(t); len(got) != 0 {
@@ -274,10 +275,10 @@ func TestCatalogFollowsBranch(t *testing.T) {
 // The built-in samples work in any order.
 func TestSamples(t *testing.T) {
 	t.Parallel()
-	p := Start(t, "../../events-config.json", "")
+	p := Start(t, shippedConfig, "")
 	status := func() int {
 		p.Settle(t)
-		return p.Get(t, "portal-token", petstore, &entity{})
+		return p.Get(t, shippedReader, petstore, &entity{})
 	}
 	for _, step := range []struct {
 		sample string
@@ -298,11 +299,6 @@ func TestSamples(t *testing.T) {
 		if got := status(); got != step.want {
 			t.Errorf("after %s the status of the entity is %d, want %d", step.sample, got, step.want)
 		}
-	}
-	p.Send(t, "hmac", "add")
-	p.Settle(t)
-	if got := p.inbox(t, "portal-token"); got.Notifications[0].Payload.Title != "A frob was added" {
-		t.Errorf("the newest notification is %+v, want the frob's", got.Notifications[0])
 	}
 }
 
@@ -429,37 +425,6 @@ func TestNotifications(t *testing.T) {
 	}
 }
 
-func TestStateFolder(t *testing.T) {
-	t.Parallel()
-	p := Start(t, config, "")
-	w := p.commit(t, change{Files: map[string]*string{"catalog-info.yaml": component("petstore", "one")}})
-	p.deliver(t, w)
-	p.Settle(t)
-
-	_, stderr, code := Run(t, "dev", "--config", config, "--state", p.State, "--addr", "127.0.0.1:0")
-	if code != 1 || !strings.Contains(stderr, "is in use") {
-		t.Errorf("a second process: exit code %d, %q; want it refused", code, stderr)
-	}
-	info, err := os.Stat(filepath.Join(p.State, "engine.json"))
-	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("engine.json: %v %v, want mode 0600", info, err)
-	}
-	p.Kill(t)
-	if _, stderr, code := Run(t, "send", "--state", p.State, "--config", config, "github", "push"); code != 1 || !strings.Contains(stderr, "no callboard runs") {
-		t.Errorf("send with a stale engine.json: exit code %d, %q", code, stderr)
-	}
-	p = Start(t, config, p.State)
-	if diff := cmp.Diff(map[string]string{"petstore": "one"}, p.components(t)); diff != "" {
-		t.Errorf("after a restart (-want +got):\n%s", diff)
-	}
-	if code := p.Interrupt(t); code != 0 {
-		t.Errorf("Ctrl-C: exit code %d", code)
-	}
-	if _, err := os.Stat(filepath.Join(p.State, "engine.json")); !os.IsNotExist(err) {
-		t.Errorf("engine.json is left behind: %v", err)
-	}
-}
-
 // No secret is in any log.
 func TestSecretsAreNotLogged(t *testing.T) {
 	t.Parallel()
@@ -469,41 +434,20 @@ func TestSecretsAreNotLogged(t *testing.T) {
 	p.Do(t, http.MethodPost, "/events/http/frobs", p.frob(t, "1", append(body, ' ')), body)
 	p.inbox(t, "guest-token")
 	p.Settle(t)
+	values := map[string]string{}
+	for _, name := range []string{"github-webhook", "frobs-webhook", "guest-token", "service-token"} {
+		values[name] = p.Secret(t, name)
+	}
 	if code := p.Interrupt(t); code != 0 {
 		t.Errorf("Ctrl-C: exit code %d", code)
 	}
-	if !strings.Contains(p.Log(), `"outcome":"refused"`) {
-		t.Fatalf("the log does not show the refused webhook:\n%s", p.Log())
+	log := p.Log(t)
+	if !regexp.MustCompile(`outcome"?[:=]"?refused`).MatchString(log) {
+		t.Fatalf("the log does not show the refused webhook:\n%s", log)
 	}
-	for _, name := range []string{"github-webhook", "frobs-webhook", "guest-token", "service-token"} {
-		if strings.Contains(p.Log(), p.Secret(t, name)) {
+	for name, value := range values {
+		if strings.Contains(log, value) {
 			t.Errorf("the log holds the secret %s", name)
 		}
-	}
-}
-
-func TestValidate(t *testing.T) {
-	t.Parallel()
-	out, _, code := Run(t, "validate", "../../events-config.json")
-	if code != 0 || !strings.Contains(out, "catalog.changed") || !strings.Contains(out, "/events/http/{topic}") {
-		t.Errorf("exit code %d\n%s", code, out)
-	}
-	bad := filepath.Join(t.TempDir(), "bad.json")
-	if err := os.WriteFile(bad, []byte(`{"topics":{"a":{"from":"github","secret":[]}},"notifications":{"rules":[
-		{"name":"r","on":["a.b"],"to":["user:x"],"title":"${nonsense(}"}]}}`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	_, stderr, code := Run(t, "validate", bad)
-	if code != 1 || !strings.Contains(stderr, "$.topics.a.secret") {
-		t.Errorf("exit code %d, want 1 and every error with its path:\n%s", code, stderr)
-	}
-	rule := filepath.Join(t.TempDir(), "rule.json")
-	if err := os.WriteFile(rule, []byte(`{"topics":{"a":{"from":"github","secrets":["s"]}},"notifications":{"rules":[
-		{"name":"r","on":["a.b"],"when":"1","to":["user:x"],"title":"${nonsense(}"}]}}`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	_, stderr, code = Run(t, "validate", rule)
-	if code != 1 || !strings.Contains(stderr, "$.notifications.rules[0].when") || !strings.Contains(stderr, "$.notifications.rules[0].title") {
-		t.Errorf("exit code %d, want 1 and both errors of the rule:\n%s", code, stderr)
 	}
 }

@@ -1,3 +1,5 @@
+//go:build !deployed
+
 package e2e
 
 import (
@@ -14,7 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
-	"github.com/callboard/callboard/internal/embedded"
+	"github.com/callboard/callboard/internal/front"
 )
 
 var killSeed = flag.Uint64("kill.seed", 0, "the seed of TestKill; 0 takes a new one")
@@ -39,7 +41,7 @@ func (s *survivor) kill(t *testing.T) {
 	s.process.Kill(t)
 	s.kills++
 	s.process = Start(t, s.process.Config, s.process.State)
-	if strings.Contains(s.process.Log(), "events that were left go on") {
+	if strings.Contains(s.process.Log(t), "events that were left go on") {
 		s.inFlight++
 	}
 }
@@ -71,7 +73,7 @@ func (s *survivor) accept(t *testing.T, path string, headers map[string]string, 
 func (s *survivor) commit(t *testing.T, c change) push {
 	for since := time.Now(); s.again(t, since); {
 		p := s.current()
-		engine, err := embedded.Find(t.Context(), p.State)
+		engine, err := front.Find(t.Context(), p.State)
 		if err != nil {
 			continue
 		}

@@ -21,7 +21,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
-	"github.com/callboard/callboard/internal/embedded"
+	"github.com/callboard/callboard/internal/front"
 	"github.com/callboard/callboard/internal/secrets"
 )
 
@@ -48,13 +48,14 @@ func Main(m *testing.M) int {
 	return m.Run()
 }
 
-// Process is a running `callboard dev`.
+// Process is a running `callboard dev`, or a `callboard attach` in front of a deployed stack: see [Start].
 type Process struct {
 	URL    string
 	State  string
 	Config string
 	Output string // what it printed on stdout after the line that says it is ready
 
+	since  time.Time
 	cmd    *exec.Cmd
 	log    *log
 	exited chan error
@@ -80,14 +81,11 @@ func (l *log) String() string {
 	return l.text.String()
 }
 
-// Start runs `callboard dev` on a free port. With an empty state it gets a new folder.
-func Start(tb testing.TB, config, state string) *Process {
+// launch runs the program with the arguments and waits until it says that it is ready.
+func launch(tb testing.TB, p *Process, args ...string) *Process {
 	tb.Helper()
-	if state == "" {
-		state = filepath.Join(tb.TempDir(), "state")
-	}
-	p := &Process{State: state, Config: config, log: &log{}, exited: make(chan error, 1), client: &http.Client{Timeout: patience}}
-	p.cmd = exec.CommandContext(context.WithoutCancel(tb.Context()), binary, "dev", "--config", config, "--state", state, "--addr", "127.0.0.1:0", "--log", "json")
+	p.log, p.exited, p.client = &log{}, make(chan error, 1), &http.Client{Timeout: patience}
+	p.cmd = exec.CommandContext(context.WithoutCancel(tb.Context()), binary, args...)
 	p.cmd.Stderr = p.log
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -118,7 +116,7 @@ func Start(tb testing.TB, config, state string) *Process {
 		}
 	})
 	if p.URL == "" {
-		tb.Fatalf("callboard dev did not start:\n%s", p.log)
+		tb.Fatalf("callboard %s did not start:\n%s", args[0], p.log)
 	}
 	return p
 }
@@ -127,9 +125,6 @@ func tail(s string, n int) string {
 	lines := strings.Split(s, "\n")
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
-
-// Log returns what the process has written to stderr.
-func (p *Process) Log() string { return p.log.String() }
 
 // Kill ends the process as `kill -9` does.
 func (p *Process) Kill(tb testing.TB) {
@@ -149,7 +144,7 @@ func (p *Process) Interrupt(tb testing.TB) int {
 	select {
 	case <-p.exited:
 	case <-time.After(patience):
-		tb.Fatal("callboard dev does not end after Ctrl-C")
+		tb.Fatal("the process does not end after Ctrl-C")
 	}
 	return p.cmd.ProcessState.ExitCode()
 }
@@ -230,7 +225,7 @@ func (p *Process) Get(tb testing.TB, token, path string, into any) int {
 // local calls a local route of the engine.
 func (p *Process) local(tb testing.TB, method, path string, body, into any) {
 	tb.Helper()
-	engine, err := embedded.Find(tb.Context(), p.State)
+	engine, err := front.Find(tb.Context(), p.State)
 	if err != nil {
 		tb.Fatal(err)
 	}

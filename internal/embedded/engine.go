@@ -5,11 +5,7 @@ package embedded
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"crypto/subtle"
 	"errors"
-	"io"
-	"io/fs"
 	"log/slog"
 	"maps"
 	"net"
@@ -17,14 +13,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/go-json-experiment/json"
-
 	"github.com/callboard/callboard/internal/blob"
 	"github.com/callboard/callboard/internal/bolt"
+	"github.com/callboard/callboard/internal/front"
 	"github.com/callboard/callboard/internal/secrets"
 	"github.com/callboard/callboard/internal/table/boltdb"
 	"github.com/callboard/callboard/pkg/events"
@@ -32,8 +26,6 @@ import (
 
 const (
 	databaseFile = "callboard.db"
-	engineFile   = "engine.json"
-	newSuffix    = ".new" // of a file that is being written
 
 	// requestTimeout is how long a request may take to arrive
 	// (https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html).
@@ -101,13 +93,7 @@ func Open(folder string, queues []QueueSpec, subscriptions map[string][]string) 
 
 // removeTemporary removes what a process that was killed left half written, and its address.
 func (e *Engine) removeTemporary() error {
-	errs := []error{e.Secrets.RemoveUnfinished()}
-	for _, name := range []string{engineFile, engineFile + newSuffix} {
-		if err := os.Remove(filepath.Join(e.folder, name)); !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
+	return errors.Join(e.Secrets.RemoveUnfinished(), front.Retract(e.folder))
 }
 
 // Close writes what is left and closes the folder.
@@ -156,11 +142,11 @@ type Server struct {
 // what is there finish as long as that takes a bounded time, and returns how many messages are left in which
 // queue.
 func (s *Server) Serve(ctx context.Context, l net.Listener, ready func()) (left map[string]int, err error) {
-	running := Running{URL: s.URL, PID: os.Getpid(), Token: rand.Text()}
-	if err := s.Engine.announce(running); err != nil {
+	running := front.NewRunning(s.URL)
+	if err := front.Announce(s.Engine.folder, running); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	defer s.Engine.retract()
+	defer func() { _ = front.Retract(s.Engine.folder) }()
 
 	// Three contexts end one after the other: no more requests, no more batches, no more time.
 	polling, stopPolling := context.WithCancel(context.WithoutCancel(ctx))
@@ -287,128 +273,14 @@ func (e *Engine) maintain(ctx context.Context) {
 	}
 }
 
-func (s *Server) handler(running Running) http.Handler {
+func (s *Server) handler(running front.Running) http.Handler {
 	g := &gateway{}
 	for _, f := range s.Functions {
 		for _, path := range f.Routes {
 			g.routes = append(g.routes, Route{Path: path, Handler: f.Handler, Timeout: f.Timeout})
 		}
 	}
-	identity := authorized(running.Token, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, Running{URL: running.URL, PID: running.PID})
-	}))
-	local := authorized(running.Token, http.StripPrefix("/_local", s.Local))
-	sample := http.StripPrefix("/_sample", s.Sample)
-	// No http.ServeMux: it would redirect paths that API Gateway hands on as they are.
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch path := r.URL.Path; {
-		case path == "/health" && r.Method == http.MethodGet:
-			writeJSON(w, map[string]string{"status": "ok"})
-		case path == "/version" && r.Method == http.MethodGet:
-			writeJSON(w, map[string]string{"version": s.Version})
-		case path == identityPath:
-			identity.ServeHTTP(w, r)
-		case strings.HasPrefix(path, "/_local/"):
-			local.ServeHTTP(w, r)
-		case strings.HasPrefix(path, "/_sample/") && s.Sample != nil:
-			sample.ServeHTTP(w, r)
-		default:
-			g.ServeHTTP(w, r)
-		}
-	})
-}
-
-func authorized(token string, h http.Handler) http.Handler {
-	want := []byte("Bearer " + token)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), want) != 1 {
-			gatewayError(w, http.StatusForbidden, "Forbidden")
-			return
-		}
-		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // waiting for a drain may take longer
-		h.ServeHTTP(w, r)
-	})
-}
-
-func writeJSON(w http.ResponseWriter, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.MarshalWrite(w, v)
-}
-
-// identityPath is where an engine tells who has its token which engine it is.
-const identityPath = "/_local/engine"
-
-// Running tells how to reach the engine that has a state folder open.
-type Running struct {
-	URL   string `json:"url"`
-	PID   int    `json:"pid"`
-	Token string `json:"token,omitzero"` // for the routes below /_local/
-}
-
-// announce leaves the address of the engine in its state folder.
-func (e *Engine) announce(r Running) error {
-	data, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	path := filepath.Join(e.folder, engineFile)
-	err = os.WriteFile(path+newSuffix, data, 0o600)
-	if err == nil {
-		err = os.Rename(path+newSuffix, path)
-	}
-	if err != nil {
-		return events.Wrap(err, events.CodeUnavailable, "%s cannot be written", path)
-	}
-	return nil
-}
-
-func (e *Engine) retract() { _ = os.Remove(filepath.Join(e.folder, engineFile)) }
-
-// Find returns how to reach the engine that runs on a state folder. It fails with [events.CodeNotFound] if none
-// does, also where one that was killed left its address behind.
-func Find(ctx context.Context, folder string) (Running, error) {
-	none := events.Errorf(events.CodeNotFound, "no callboard runs on the state folder %s: start one with \"callboard dev\"", folder)
-	data, err := os.ReadFile(filepath.Join(folder, engineFile)) //nolint:gosec // the operator says which folder
-	if errors.Is(err, fs.ErrNotExist) {
-		return Running{}, none
-	}
-	if err != nil {
-		return Running{}, events.Wrap(err, events.CodeUnavailable, "the state folder %s cannot be read", folder)
-	}
-	var r Running
-	if json.Unmarshal(data, &r) != nil {
-		return Running{}, none
-	}
-	if !r.answers(ctx) {
-		return Running{}, none
-	}
-	return r, nil
-}
-
-// answers tells whether the engine itself answers at its address, and not somebody who has the port now.
-func (r Running) answers(ctx context.Context) bool {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL+identityPath, nil)
-	if err != nil {
-		return false
-	}
-	req.Header.Set("Authorization", "Bearer "+r.Token)
-	response, err := LocalClient(5 * time.Second).Do(req)
-	if err != nil {
-		return false
-	}
-	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<10))
-	var other Running
-	return err == nil && response.StatusCode == http.StatusOK && json.Unmarshal(body, &other) == nil && other.PID == r.PID
-}
-
-// LocalClient returns a client for the routes below /_local/. It shows their token to nobody else: it uses no
-// proxy and follows no redirect.
-func LocalClient(timeout time.Duration) *http.Client {
-	return &http.Client{
-		Timeout: timeout, Transport: &http.Transport{DisableKeepAlives: true},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	return &front.Handler{Running: running, Version: s.Version, Local: s.Local, Sample: s.Sample, Gateway: g}
 }
 
 // FindHops reads the trace of an event in a folder that no engine has open.

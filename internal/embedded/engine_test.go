@@ -7,16 +7,15 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/callboard/callboard/internal/front"
 	"github.com/callboard/callboard/pkg/events"
 )
 
@@ -76,7 +75,7 @@ func get(t *testing.T, url, token string) (status int, body string) {
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
-	response, err := LocalClient(time.Minute).Do(req)
+	response, err := front.LocalClient(time.Minute).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +93,7 @@ func TestServer_Routes(t *testing.T) {
 	r := serve(t, openEngine(t, folder), patience{}, Function{
 		Name: "f", Handler: echo, Timeout: time.Minute, Routes: []string{"/f/{proxy+}"},
 	})
-	found, err := Find(t.Context(), folder)
+	found, err := front.Find(t.Context(), folder)
 	if err != nil || found.URL != r.url || found.PID != os.Getpid() {
 		t.Fatalf("the engine is found as %+v: %v", found, err)
 	}
@@ -123,10 +122,10 @@ func TestServer_Routes(t *testing.T) {
 	if left, err := r.stop(); err != nil || len(left) != 0 {
 		t.Errorf("at the end %v is left: %v", left, err)
 	}
-	if _, err := os.Stat(filepath.Join(folder, engineFile)); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(folder, "engine.json")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the address is left behind: %v", err)
 	}
-	if _, err := Find(t.Context(), folder); events.ErrorCode(err) != events.CodeNotFound {
+	if _, err := front.Find(t.Context(), folder); events.ErrorCode(err) != events.CodeNotFound {
 		t.Errorf("an engine that has ended is found: %v", err)
 	}
 }
@@ -138,7 +137,7 @@ func TestOpen_Twice(t *testing.T) {
 	if _, err := Open(folder, nil, nil); events.ErrorCode(err) != events.CodeUnavailable {
 		t.Errorf("a second engine on the folder: %v", err)
 	}
-	if _, err := Find(t.Context(), folder); err != nil {
+	if _, err := front.Find(t.Context(), folder); err != nil {
 		t.Errorf("the second one has taken the address of the first away: %v", err)
 	}
 }
@@ -185,48 +184,6 @@ func TestOpen_RemovesTemporary(t *testing.T) {
 	})
 	if diff := cmp.Diff([]string{databaseFile, "kept"}, got); diff != "" || err != nil {
 		t.Errorf("files (-want +got):\n%s%v", diff, err)
-	}
-}
-
-// An address that was left behind is recognised, whoever has the port now, and no stranger is sent on with its
-// token.
-func TestFind_Stranger(t *testing.T) {
-	t.Parallel()
-	leaked := make(chan string, 10)
-	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { leaked <- r.Header.Get("Authorization") }))
-	defer other.Close()
-	stranger := func(h http.HandlerFunc) string {
-		s := httptest.NewServer(h)
-		t.Cleanup(s.Close)
-		return s.URL
-	}
-	foreign := serve(t, openEngine(t, t.TempDir()), patience{})
-	closed := httptest.NewServer(nil)
-	closed.Close()
-	for name, content := range map[string]any{
-		"nothing listens": Running{URL: closed.URL, PID: 1, Token: "t"},
-		"web page":        Running{URL: stranger(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }), PID: 1, Token: "t"},
-		"not found":       Running{URL: stranger(http.NotFound), PID: 1, Token: "t"},
-		"other process":   Running{URL: stranger(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"pid":2}`) }), PID: 1, Token: "t"},
-		"redirect":        Running{URL: stranger(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusFound) }), PID: 1, Token: "t"},
-		"other engine":    Running{URL: foreign.url, PID: os.Getpid(), Token: "t"},
-		"no URL":          Running{URL: "\x00", PID: 1},
-		"no address":      "text",
-	} {
-		folder := t.TempDir()
-		data, err := json.Marshal(content)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(folder, engineFile), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if r, err := Find(t.Context(), folder); events.ErrorCode(err) != events.CodeNotFound {
-			t.Errorf("%s: %+v, %v; want no engine", name, r, err)
-		}
-	}
-	if len(leaked) > 0 {
-		t.Error("a redirect was followed")
 	}
 }
 

@@ -65,7 +65,7 @@ func Parse(name, text string) ([]string, error) {
 // unfinished begins the name of a file that is being written.
 const unfinished = ".new-"
 
-// RemoveUnfinished removes what processes left behind that were killed while they generated a secret.
+// RemoveUnfinished removes what processes left behind that were killed while they wrote a secret.
 func (d Dir) RemoveUnfinished() error {
 	root, err := os.OpenRoot(string(d))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -88,21 +88,26 @@ func (d Dir) Generate(name string) error {
 	if strings.Contains(name, ":") {
 		return nil
 	}
-	path := d.Path(name)
-	if _, err := os.Stat(path); err == nil {
+	if _, err := os.Stat(d.Path(name)); err == nil {
 		return nil
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return events.Wrap(err, events.CodeUnavailable, "secret %q cannot be generated", name)
 	}
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // never fails
+	return d.Put(name, []string{base64.RawURLEncoding.EncodeToString(key)})
+}
+
+// Put writes the live values of a secret, durably.
+func (d Dir) Put(name string, values []string) error {
+	path := d.Path(name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return events.Wrap(err, events.CodeUnavailable, "secret %q cannot be written", name)
+	}
 	// A half-written secret must never be taken for a whole one.
 	f, err := os.CreateTemp(filepath.Dir(path), unfinished+"*")
 	if err != nil {
-		return events.Wrap(err, events.CodeUnavailable, "secret %q cannot be generated", name)
+		return events.Wrap(err, events.CodeUnavailable, "secret %q cannot be written", name)
 	}
-	_, err = f.WriteString(base64.RawURLEncoding.EncodeToString(key) + "\n")
+	_, err = f.WriteString(strings.Join(values, "\n") + "\n")
 	err = errors.Join(err, f.Sync(), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), path)
@@ -112,7 +117,7 @@ func (d Dir) Generate(name string) error {
 	}
 	if err != nil {
 		_ = os.Remove(f.Name())
-		return events.Wrap(err, events.CodeUnavailable, "secret %q cannot be generated", name)
+		return events.Wrap(err, events.CodeUnavailable, "secret %q cannot be written", name)
 	}
 	return nil
 }

@@ -103,6 +103,9 @@ type Function struct {
 	Secrets []string
 }
 
+// LogGroup returns the name of the log group in CloudWatch that the function writes to.
+func (f Function) LogGroup() string { return "/aws/lambda/" + f.AWSName }
+
 // Route leads requests to a function. Method "ANY" and parameters such as {topic} and {proxy+} are those of an
 // HTTP API of API Gateway.
 type Route struct {

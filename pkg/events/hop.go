@@ -5,6 +5,9 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Outcome is how a function ended its work on one event.
@@ -58,7 +61,8 @@ type Observer interface {
 	Observe(ctx context.Context, h Hop)
 }
 
-// LogObserver writes every hop as one line to a logger.
+// LogObserver writes every hop as one line to a logger: the message "hop" and all fields of the [Hop] that are not
+// empty. Time is called start there, since the line has a time of its own.
 type LogObserver struct {
 	Logger *slog.Logger
 }
@@ -77,17 +81,38 @@ func (l LogObserver) Observe(ctx context.Context, h Hop) {
 		slog.String("event", h.Event), slog.String("function", h.Function), slog.String("topic", h.Topic),
 		slog.String("outcome", string(h.Outcome)), slog.Float64("ms", h.Milliseconds),
 	}
-	if h.Attempt > 1 {
+	if h.Attempt > 0 {
 		attrs = append(attrs, slog.Int("attempt", h.Attempt))
+	}
+	if h.Code != "" {
+		attrs = append(attrs, slog.String("code", string(h.Code)))
 	}
 	if h.Reason != "" {
 		attrs = append(attrs, slog.String("reason", h.Reason))
 	}
-	for _, n := range h.Notes {
-		attrs = append(attrs, slog.String(n.Kind, n.Value))
+	if !h.Time.IsZero() {
+		attrs = append(attrs, slog.String("start", h.Time.UTC().Format(time.RFC3339Nano)))
+	}
+	if !h.Accepted.IsZero() {
+		attrs = append(attrs, slog.String("accepted", h.Accepted.UTC().Format(time.RFC3339Nano)))
+	}
+	if len(h.Notes) > 0 {
+		attrs = append(attrs, slog.Any("notes", loggedNotes(h.Notes)))
 	}
 	l.Logger.LogAttrs(ctx, level, "hop", attrs...)
 }
+
+// loggedNotes are notes in a log: a JSON array in every format, so that they can be read again.
+type loggedNotes []Note
+
+// MarshalJSON implements json.Marshaler.
+func (n loggedNotes) MarshalJSON() ([]byte, error) {
+	// What comes from outside need not be text, and a note must not take the others with it.
+	return json.Marshal([]Note(n), jsontext.AllowInvalidUTF8(true))
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (n loggedNotes) MarshalText() ([]byte, error) { return n.MarshalJSON() }
 
 type notesKey struct{}
 

@@ -17,7 +17,7 @@ func TestLogObserver(t *testing.T) {
 	}{
 		{
 			events.Hop{Event: "github:1", Topic: "github", Function: "router", Outcome: events.OutcomeOK, Attempt: 1, Milliseconds: 1.5},
-			"level=INFO msg=hop event=github:1 function=router topic=github outcome=ok ms=1.5\n",
+			"level=INFO msg=hop event=github:1 function=router topic=github outcome=ok ms=1.5 attempt=1\n",
 		},
 		{
 			events.Hop{Event: "a", Topic: "t", Function: "f", Outcome: events.OutcomeDropped, Reason: "no sub-topic"},
@@ -37,7 +37,8 @@ func TestLogObserver(t *testing.T) {
 		},
 		{
 			events.Hop{Event: "a", Topic: "t", Function: "f", Outcome: events.OutcomePark, Notes: []events.Note{{Kind: events.NoteEntity, Value: "+ component:default/x"}}},
-			"level=ERROR msg=hop event=a function=f topic=t outcome=park ms=0 entity=\"+ component:default/x\"\n",
+			"level=ERROR msg=hop event=a function=f topic=t outcome=park ms=0 " +
+				`notes="[{\"kind\":\"entity\",\"value\":\"+ component:default/x\"}]"` + "\n",
 		},
 	} {
 		var b bytes.Buffer
