@@ -3,6 +3,8 @@ package stack_test
 import (
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -128,20 +130,32 @@ var rules = []rule{
 			s.DependsOn = slices.DeleteFunc(s.DependsOn, func(id string) bool { return strings.HasPrefix(id, "Function") })
 		},
 	}},
-	{"functions run our program, log as JSON for 30 days, and can be run by SAM", offendFunctions, map[string]func(*template){
+	{"functions run our program and log as JSON for 30 days", offendFunctions, map[string]func(*template){
 		"runtime": func(t *template) { t.one("AWS::Lambda::Function", "").Properties["Runtime"] = "nodejs22.x" },
 		"text": func(t *template) {
 			t.one("AWS::Lambda::Function", "").Properties["LoggingConfig"].(object)["LogFormat"] = "Text"
 		},
-		"own group":  func(t *template) { delete(t.one("AWS::Lambda::Function", "").Properties, "LoggingConfig") },
-		"asset path": func(t *template) { delete(t.one("AWS::Lambda::Function", "").Metadata, "aws:asset:path") },
-		"timeout":    func(t *template) { t.one("AWS::Lambda::Function", "Ingress").Properties["Timeout"] = 3.0 },
+		"own group": func(t *template) { delete(t.one("AWS::Lambda::Function", "").Properties, "LoggingConfig") },
+		"timeout":   func(t *template) { t.one("AWS::Lambda::Function", "Ingress").Properties["Timeout"] = 3.0 },
 		"shared role": func(t *template) {
 			t.one("AWS::Lambda::Function", "Ingress").Properties["Role"] = t.one("AWS::Lambda::Function", "Router").Properties["Role"]
 		},
 		"reserved": func(t *template) {
 			t.one("AWS::Lambda::Function", "Router").Properties["ReservedConcurrentExecutions"] = 5.0
 		},
+	}},
+	{"SAM finds the program of every function", offendAssets, map[string]func(*template){
+		"no path":     func(t *template) { delete(t.one("AWS::Lambda::Function", "Router").Metadata, "aws:asset:path") },
+		"no property": func(t *template) { delete(t.one("AWS::Lambda::Function", "Router").Metadata, "aws:asset:property") },
+		"other property": func(t *template) {
+			t.one("AWS::Lambda::Function", "Router").Metadata["aws:asset:property"] = "Layers"
+		},
+		"nothing there": func(t *template) { t.one("AWS::Lambda::Function", "Router").Metadata["aws:asset:path"] = "asset.0" },
+		"outside": func(t *template) {
+			f := t.one("AWS::Lambda::Function", "Router")
+			f.Metadata["aws:asset:path"] = filepath.Join(t.dir, f.Metadata["aws:asset:path"].(string))
+		},
+		"no such program": func(t *template) { t.one("AWS::Lambda::Function", "Router").Properties["Handler"] = "ingress" },
 	}},
 	{"functions know where things are", offendEnvironment, map[string]func(*template){
 		"prefix": func(t *template) { variables(t, "Router")["CALLBOARD_PREFIX"] = "other" },
@@ -697,9 +711,22 @@ func offendFunctions(t *template) []string {
 		return i >= 0 && f.number("Timeout") == t.topo.Functions[i].Timeout.Seconds() && !shared &&
 			f.get("Runtime") == "provided.al2023" && f.get("Handler") == "bootstrap" && f.get("LoggingConfig.LogFormat") == "JSON" &&
 			group != nil && group.get("LogGroupName") == "/aws/lambda/"+t.topo.Functions[i].AWSName &&
-			f.Metadata["aws:asset:path"] != nil && f.Metadata["aws:asset:property"] == "Code" &&
 			(!reserved || t.topo.Functions[i].Name == topology.Ingress)
 	}, "is not as functions are")
+}
+
+// What SAM runs is the handler in the folder that the metadata name, from the folder of the template on
+// (https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/serverless-cdk-testing.html).
+func offendAssets(t *template) []string {
+	return t.each("AWS::Lambda::Function", func(_ string, f *resource) bool {
+		path, _ := f.Metadata["aws:asset:path"].(string)
+		handler, _ := f.get("Handler").(string)
+		if !filepath.IsLocal(path) || f.Metadata["aws:asset:property"] != "Code" {
+			return false
+		}
+		program, err := os.Stat(filepath.Join(t.dir, path, handler))
+		return err == nil && program.Mode().IsRegular() && program.Mode().Perm()&0o100 != 0
+	}, "cannot be run by SAM")
 }
 
 func offendEnvironment(t *template) []string {

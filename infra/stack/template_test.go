@@ -21,6 +21,7 @@ type template struct {
 	Outputs   object               `json:"Outputs"`
 
 	topo *topology.Topology
+	dir  string // that the template is in
 }
 
 type resource struct {
@@ -34,7 +35,7 @@ type resource struct {
 
 func (v *variant) template(t *testing.T) *template {
 	t.Helper()
-	tpl := &template{topo: v.topo}
+	tpl := &template{topo: v.topo, dir: v.dir}
 	if err := json.Unmarshal(v.json, tpl, json.RejectUnknownMembers(false)); err != nil {
 		t.Fatal(err)
 	}

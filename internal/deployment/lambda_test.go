@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -18,7 +19,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/callboard/callboard/pkg/events"
-	"github.com/callboard/callboard/pkg/events/eventstest"
 )
 
 // patience is how long a function may take before a test fails. It is no measure of speed.
@@ -72,7 +72,7 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-// variables are those of every function; AWS is a server that fails.
+// variables are those of every function.
 func variables(api, aws string) []string {
 	return []string{
 		"AWS_LAMBDA_RUNTIME_API=" + strings.TrimPrefix(api, "http://"), "AWS_REGION=eu-west-1", "AWS_ENDPOINT_URL=" + aws,
@@ -93,54 +93,94 @@ func build(t *testing.T, function string) string {
 	return program
 }
 
-func batch(t *testing.T) string {
+// foreign is a batch whose message no function understands.
+func foreign(t *testing.T) string {
 	t.Helper()
-	m, err := events.Encode(eventstest.NewEvent("github", 1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	good, foreign := m.SQS("ours", "receipt", 1), events.Message{Body: "x"}.SQS("foreign", "receipt", 1)
-	good.EventSourceARN = "arn:aws:sqs:eu-west-1:000000000000:queue"
-	foreign.EventSourceARN = good.EventSourceARN
-	data, err := json.Marshal(events.SQSEvent{Records: []events.SQSMessage{good, foreign}})
+	m := events.Message{Body: "x"}.SQS("foreign", "receipt", 1)
+	m.EventSourceARN = "arn:aws:sqs:eu-west-1:000000000000:queue"
+	data, err := json.Marshal(events.SQSEvent{Records: []events.SQSMessage{m}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return string(data)
 }
 
-func request(path string) string {
-	return `{"version":"2.0","rawPath":"` + path + `","headers":{"content-type":"application/json","x-hub-signature-256":"sha256=00"},` +
-		`"pathParameters":{"topic":"github"},"requestContext":{"http":{"method":"POST"}},"body":"{}","isBase64Encoded":false}`
+// example reads the invocation beside a function. It is there to be used with sam local invoke; the documents say so.
+func example(t *testing.T, function string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("../../functions", function, "event.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	event := jsontext.Value(data)
+	if err := event.Compact(); err != nil {
+		t.Fatalf("the event of %s is no JSON: %v", function, err)
+	}
+	return string(event)
 }
 
-// Every function starts, answers, and survives an event that makes no sense, all while AWS fails.
+// examples is what becomes of the invocation beside each function, first while AWS takes everything and has nothing
+// stored, then while it fails.
+var examples = map[string]struct {
+	answer string // a part of it
+	asks   string // a part of what AWS is asked for
+	failed string // a part of the answer while AWS fails
+	queue  bool   // the invocation is a batch of a queue
+}{
+	"ingress": {
+		answer: `"statusCode":202`, asks: `AmazonSQS.SendMessage`, failed: `"statusCode":503`,
+	},
+	"sqs-publisher": {
+		answer: `{"batchItemFailures":[]}`, asks: `TopicArn=arn:aws:sns:eu-west-1:000000000000:callboard-test-github&`,
+		failed: `"itemIdentifier":"059f36b4-87a3-44ab-83d2-661975830a7d"`, queue: true,
+	},
+	"router": {
+		answer: `{"batchItemFailures":[]}`, asks: `TopicArn=arn:aws:sns:eu-west-1:000000000000:callboard-test-github_push&`,
+		failed: `"itemIdentifier":"2e1424d4-f796-459a-8184-9c92662be6da"`, queue: true,
+	},
+	"catalog-sync": {
+		answer: `{"batchItemFailures":[]}`, asks: `component:default/petstore`,
+		failed: `"itemIdentifier":"8f7c3a52-6b1d-4a53-9f0e-0d3c6c7b1e21"`, queue: true,
+	},
+	"notify": {
+		answer: `{"batchItemFailures":[]}`, asks: `callboard:rule:new-in-catalog`,
+		failed: `"itemIdentifier":"c4a1d2f0-3e5b-4b6a-8d7c-9e0f1a2b3c4d"`, queue: true,
+	},
+	"catalog-api": {
+		answer: `"statusCode":200`, asks: `DynamoDB_20120810.Query`, failed: `"statusCode":503`,
+	},
+	"notifications-api": {
+		answer: `"statusCode":200`, asks: `DynamoDB_20120810.Query`, failed: `"statusCode":503`,
+	},
+}
+
+// Every function starts, does what the invocation beside it says, and survives an event that makes no sense and a
+// cloud that fails.
 func TestLambda(t *testing.T) {
 	t.Parallel()
-	for function, test := range map[string]struct {
-		event string
-		want  string // in the answer
-	}{
-		"ingress":           {request("/events/http/github"), `"statusCode":503`},
-		"sqs-publisher":     {batch(t), `"itemIdentifier":"ours"`},
-		"router":            {batch(t), `"itemIdentifier":"foreign"`},
-		"catalog-sync":      {batch(t), `"itemIdentifier":"foreign"`},
-		"notify":            {batch(t), `"itemIdentifier":"foreign"`},
-		"catalog-api":       {request("/catalog/entities"), `"statusCode":401`},
-		"notifications-api": {request("/notifications"), `"statusCode":401`},
-	} {
+	programs, err := filepath.Glob("../../functions/*/lambda")
+	if err != nil || len(programs) < len(examples) {
+		t.Fatalf("the functions are %q, %v", programs, err)
+	}
+	for _, program := range programs {
+		function := filepath.Base(filepath.Dir(program))
 		t.Run(function, func(t *testing.T) {
 			t.Parallel()
-			r := &runtime{events: make(chan string, 3), answers: make(chan answer, 3)}
+			event, want := example(t, function), examples[function]
+			if want.answer == "" {
+				t.Fatal("no test says what becomes of its event")
+			}
+			r := &runtime{events: make(chan string, 1), answers: make(chan answer, 1)}
 			api := httptest.NewServer(r)
 			defer api.Close()
-			aws := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadRequest) }))
-			defer aws.Close()
+			c := &cloud{}
+			world := httptest.NewServer(c)
+			defer world.Close()
 
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			cmd := exec.CommandContext(ctx, build(t, function))
-			cmd.Env = append(variables(api.URL, aws.URL), "CALLBOARD_CONFIG=../../events-config.json")
+			cmd.Env = append(variables(api.URL, world.URL), "CALLBOARD_CONFIG="+configuration(t, world.URL))
 			log := &buffer{}
 			cmd.Stdout, cmd.Stderr = log, log
 			if err := cmd.Start(); err != nil {
@@ -148,19 +188,28 @@ func TestLambda(t *testing.T) {
 			}
 			defer func() { cancel(); _ = cmd.Wait() }()
 
-			for _, e := range []struct{ event, kind, want string }{
-				{test.event, "response", test.want}, {`"nonsense"`, "", ""}, {test.event, "response", test.want},
-			} {
-				r.events <- e.event
+			invoke := func(event, want string) {
+				t.Helper()
+				r.events <- event
 				select {
 				case got := <-r.answers:
-					if e.kind != "" && (got.kind != e.kind || !strings.Contains(got.body, e.want)) {
-						t.Errorf("%.80s is answered with the %s %s, want the %s %s", e.event, got.kind, got.body, e.kind, e.want)
+					if want != "" && (got.kind != "response" || !strings.Contains(got.body, want)) {
+						t.Errorf("%.80s is answered with the %s %s, want the response %s\n%s", event, got.kind, got.body, want, log)
 					}
 				case <-time.After(patience):
-					t.Fatalf("the function does not answer %.80s:\n%s", e.event, log)
+					t.Fatalf("the function does not answer %.80s:\n%s", event, log)
 				}
 			}
+			invoke(event, want.answer)
+			if asked := c.requests(); !strings.Contains(asked, want.asks) {
+				t.Errorf("AWS is not asked for %s, but for\n%s", want.asks, asked)
+			}
+			c.down.Store(true)
+			invoke(`"nonsense"`, "")
+			if want.queue {
+				invoke(foreign(t), `"itemIdentifier":"foreign"`)
+			}
+			invoke(event, want.failed)
 			for line := range strings.Lines(log.String()) {
 				if value := jsontext.Value(line); strings.HasPrefix(line, "{") && !value.IsValid() {
 					t.Errorf("the log has a line that is no JSON: %s", line)
@@ -179,7 +228,7 @@ func TestLambda_Incomplete(t *testing.T) {
 	if err == nil {
 		t.Error("the function starts without its variables")
 	}
-	for _, want := range []string{"CALLBOARD_TABLE", "CALLBOARD_BUCKET", "CALLBOARD_DEAD_LETTER_QUEUE_URL", "CALLBOARD_PREFIX", "AWS_REGION", "events-config.json"} {
+	for _, want := range []string{"CALLBOARD_TABLE", "CALLBOARD_DEAD_LETTER_QUEUE_URL", "CALLBOARD_PREFIX", "AWS_REGION", "events-config.json"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("the log does not mention %s:\n%s", want, out)
 		}

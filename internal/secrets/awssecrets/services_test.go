@@ -19,10 +19,15 @@ import (
 
 // TestServices reads what was stored in the services that tools/services has started.
 func TestServices(t *testing.T) {
-	for name, variable := range map[string]string{"MiniStack": "CALLBOARD_TEST_MINISTACK", "moto": "CALLBOARD_TEST_MOTO"} {
+	for name, variable := range map[string]string{
+		"MiniStack": "CALLBOARD_TEST_MINISTACK", "moto": "CALLBOARD_TEST_MOTO", "LocalStack": "CALLBOARD_TEST_LOCALSTACK",
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			url := os.Getenv(variable)
+			if url == "" && name == "LocalStack" {
+				t.Skipf("%s is not set: tools/services/localstack sets it", variable)
+			}
 			if url == "" {
 				t.Fatalf("%s is not set: run this with tools/services/run", variable)
 			}

@@ -29,17 +29,23 @@ type service struct {
 	// losesGroups is for a service whose standard topics do not pass the MessageGroupId on to queues. SNS does
 	// (https://docs.aws.amazon.com/sns/latest/api/API_PublishBatchRequestEntry.html); the poller puts it back.
 	losesGroups bool
+	// optional is for a service that is not part of every run.
+	optional bool
 }
 
 var services = []service{
 	{name: "MiniStack", variable: "CALLBOARD_TEST_MINISTACK", losesGroups: true},
 	{name: "moto", variable: "CALLBOARD_TEST_MOTO"},
+	{name: "LocalStack", variable: "CALLBOARD_TEST_LOCALSTACK", optional: true},
 }
 
 // TestConformance runs the suite of transports.
 func TestConformance(t *testing.T) {
 	for _, s := range services {
 		t.Run(s.name, func(t *testing.T) {
+			if s.optional && os.Getenv(s.variable) == "" {
+				t.Skipf("%s is not set: tools/services/localstack sets it", s.variable)
+			}
 			eventstest.Run(t, func(t *testing.T) eventstest.Transport { return newTransport(t, s) })
 		})
 	}
