@@ -4,16 +4,32 @@ import (
 	"bytes"
 	"context"
 	"crypto/hmac"
+	"crypto/md5"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/callboard/callboard/functions/ingress"
+	"github.com/callboard/callboard/internal/awsclient"
+	"github.com/callboard/callboard/internal/deployment"
+	"github.com/callboard/callboard/internal/telemetry"
 	"github.com/callboard/callboard/pkg/events"
+	"github.com/callboard/callboard/pkg/events/awsevents"
 	"github.com/callboard/callboard/pkg/webhook"
 )
 
@@ -45,9 +61,8 @@ func benchmarkBody(size int) []byte {
 	return []byte(b.String())
 }
 
-// BenchmarkIngress measures the handler beside the floor under it: to decode the invocation, compute the HMAC of
-// the body and check its syntax. Their ratio is what counts.
-func BenchmarkIngress(b *testing.B) {
+// deliveries are the invocations that are measured: pushes of three sizes, as text and as base64.
+func deliveries(b *testing.B, measure func(b *testing.B, payload, body []byte)) {
 	for _, size := range []struct {
 		name  string
 		bytes int
@@ -59,31 +74,133 @@ func BenchmarkIngress(b *testing.B) {
 			"x-github-hook-installation-target-id": "1", "x-github-hook-installation-target-type": "repository",
 			"x-hub-signature-256": webhook.GitHubSignature.Sign(body, secret), "x-forwarded-for": "192.0.2.1", "x-forwarded-proto": "https",
 		}
-		for _, form := range []string{"string", "base64"} {
+		for _, form := range []string{"text", "base64"} {
 			payload := invocation("POST", "github", headers, body, form == "base64")
-			b.Run("size="+size.name+"/form="+form+"/handler", func(b *testing.B) {
-				h := newHandler(&world{})
-				h.Queue, h.Secrets, h.Observer, h.MaxSize = nothing{}, nothing{}, nothing{}, events.MaxSQSMessageSize
-				b.SetBytes(int64(len(body)))
-				b.ReportAllocs()
-				for b.Loop() {
-					answer, err := h.Invoke(b.Context(), payload)
-					if err != nil || !bytes.HasPrefix(answer, []byte(`{"statusCode":202`)) {
-						b.Fatalf("%s, %v", answer, err)
-					}
-				}
-			})
-			b.Run("size="+size.name+"/form="+form+"/floor", func(b *testing.B) {
-				b.SetBytes(int64(len(body)))
-				b.ReportAllocs()
-				for b.Loop() {
-					if !floor(payload) {
-						b.Fatal("refused")
-					}
-				}
-			})
+			b.Run(size.name+"/"+form, func(b *testing.B) { measure(b, payload, body) })
 		}
 	}
+}
+
+// BenchmarkIngress measures the handler beside the floor under it: to decode the invocation, compute the HMAC of
+// the body and check its syntax. The queue and the observer do nothing.
+func BenchmarkIngress(b *testing.B) {
+	deliveries(b, func(b *testing.B, payload, body []byte) {
+		h := newHandler(&world{})
+		h.Queue, h.Secrets, h.Observer, h.MaxSize = nothing{}, nothing{}, nothing{}, events.MaxSQSMessageSize
+		beside(b, len(body), func() { accept(b, h, payload) }, func() {
+			if !floor(payload) {
+				b.Fatal("refused")
+			}
+		})
+	})
+}
+
+// BenchmarkIngressSend measures the function as it is in AWS, with its log and its metrics and the SDK that sends to
+// the queue, beside the floor and the same call of the SDK made alone. SQS is a server in this process.
+func BenchmarkIngressSend(b *testing.B) {
+	deliveries(b, func(b *testing.B, payload, body []byte) {
+		url := fakeSQS(b, body) + "/0/ingest"
+		cfg, err := awsclient.Config(func(name string) (string, bool) {
+			value, ok := map[string]string{
+				"AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_SESSION_TOKEN": "test",
+				"AWS_ENDPOINT_URL": strings.TrimSuffix(url, "/0/ingest"),
+			}[name]
+			return value, ok
+		}, awsclient.Interactive)
+		if err != nil {
+			b.Fatal(err)
+		}
+		client := sqs.NewFromConfig(cfg)
+		nowhere, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+		if err != nil {
+			b.Fatal(err)
+		}
+		log := slog.Default()
+		slog.SetDefault(slog.New(slog.NewJSONHandler(nowhere, nil)))
+		b.Cleanup(func() {
+			slog.SetDefault(log)
+			_ = nowhere.Close()
+		})
+
+		var sent capture
+		h := newHandler(&world{})
+		h.Queue, h.Secrets, h.Observer, h.MaxSize = &sent, nothing{}, nothing{}, events.MaxSQSMessageSize
+		accept(b, h, payload)
+		in := &sqs.SendMessageInput{
+			QueueUrl: &url, MessageBody: &sent.Body, MessageGroupId: &sent.GroupID, MessageAttributes: map[string]types.MessageAttributeValue{},
+		}
+		for name, a := range sent.Attributes {
+			in.MessageAttributes[name] = types.MessageAttributeValue{DataType: &a.DataType, StringValue: &a.StringValue}
+		}
+		h.Queue = &awsevents.Sender{Client: client, URL: url}
+		h.Observer = &deployment.Deployment{Metrics: &telemetry.Metrics{Prefix: "callboard", Out: nowhere}}
+		beside(b, len(body), func() { accept(b, h, payload) }, func() {
+			if !floor(payload) {
+				b.Fatal("refused")
+			}
+			if _, err := client.SendMessage(b.Context(), in); err != nil {
+				b.Fatal(err)
+			}
+		})
+	})
+}
+
+// capture keeps the last message.
+type capture struct{ events.Message }
+
+func (c *capture) Send(_ context.Context, m events.Message) error {
+	c.Message = m
+	return nil
+}
+
+// fakeSQS takes every message and answers as SQS does to one with this body: the SDK compares the MD5.
+func fakeSQS(b *testing.B, body []byte) string {
+	answer := fmt.Sprintf(`{"MessageId":"1","MD5OfMessageBody":"%x"}`, md5.Sum(body))
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", "application/x-amz-json-1.0")
+		_, _ = io.WriteString(w, answer)
+	}))
+	b.Cleanup(s.Close)
+	return s.URL
+}
+
+func accept(b *testing.B, h *ingress.Handler, payload []byte) {
+	answer, err := h.Invoke(b.Context(), payload)
+	if err != nil || !bytes.HasPrefix(answer, []byte(`{"statusCode":202`)) {
+		b.Fatalf("%s, %v", answer, err)
+	}
+}
+
+// beside reports how long two functions take, in microseconds, and the ratio of neighbouring turns with its quartiles.
+// They take turns, so that a noisy machine is noisy for both, and each collects its own garbage.
+func beside(b *testing.B, size int, function, floor func()) {
+	turn := max(4, 256<<10/size) // calls
+	measure := func(f func()) float64 {
+		runtime.GC()
+		start := time.Now()
+		for range turn {
+			f()
+		}
+		return float64(time.Since(start).Nanoseconds()) / 1e3 / float64(turn)
+	}
+	measure(function)
+	measure(floor)
+	var ours, theirs, ratios []float64
+	for b.Loop() {
+		x, y := measure(function), measure(floor)
+		ours, theirs, ratios = append(ours, x), append(theirs, y), append(ratios, x/y)
+	}
+	for _, s := range [][]float64{ours, theirs, ratios} {
+		slices.Sort(s)
+	}
+	n := len(ratios)
+	b.ReportMetric(ours[n/2], "handler-µs")
+	b.ReportMetric(theirs[n/2], "floor-µs")
+	b.ReportMetric(ratios[n/2], "ratio")
+	b.ReportMetric(ratios[n/4], "ratio-q1")
+	b.ReportMetric(ratios[n*3/4], "ratio-q3")
+	b.ReportMetric(0, "ns/op")
 }
 
 // floor decodes an invocation, verifies the signature and checks the syntax of the body, in as few words as possible.

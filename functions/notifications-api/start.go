@@ -8,7 +8,6 @@ import (
 
 	"github.com/callboard/callboard/internal/auth"
 	"github.com/callboard/callboard/internal/awsclient"
-	"github.com/callboard/callboard/internal/blob/s3blob"
 	"github.com/callboard/callboard/internal/catalogstore"
 	"github.com/callboard/callboard/internal/deployment"
 	"github.com/callboard/callboard/internal/inbox"
@@ -22,8 +21,8 @@ func Start() {
 		table := dynamodb.New(awsdynamodb.NewFromConfig(d.AWS), d.Value(deployment.Table), time.Now)
 		return &Handler{
 			Inbox:   &inbox.Inbox{Table: table, Now: time.Now},
-			Catalog: catalogstore.New(table, s3blob.New(d.AWS, d.Value(deployment.Bucket))),
+			Catalog: catalogstore.New(table, nil), // owners and members are in the table
 			Auth:    &auth.Authenticator{Tokens: d.Config.API.Tokens, Secrets: awssecrets.New(d.AWS, d.Config.AWS.Prefix, time.Now)},
 		}, nil
-	}, deployment.Table, deployment.Bucket)
+	}, deployment.Table)
 }

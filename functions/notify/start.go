@@ -8,7 +8,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/callboard/callboard/internal/awsclient"
-	"github.com/callboard/callboard/internal/blob/s3blob"
 	"github.com/callboard/callboard/internal/catalogstore"
 	"github.com/callboard/callboard/internal/deployment"
 	"github.com/callboard/callboard/internal/inbox"
@@ -30,9 +29,9 @@ func Start() {
 			Function: topology.Notify, Observer: d,
 			Subscriber: &Handler{
 				Rules: rules, Inbox: &inbox.Inbox{Table: table, Now: time.Now},
-				Catalog: catalogstore.New(table, s3blob.New(d.AWS, d.Value(deployment.Bucket))),
+				Catalog: catalogstore.New(table, nil), // owners and members are in the table
 			},
 			Queue: &awsevents.Queue{Client: sqs.NewFromConfig(d.AWS), DeadLetterURL: d.Value(deployment.DeadLetterQueueURL)},
 		}, nil
-	}, deployment.Table, deployment.Bucket, deployment.DeadLetterQueueURL)
+	}, deployment.Table, deployment.DeadLetterQueueURL)
 }

@@ -39,7 +39,7 @@ func works(c *config.Config) map[string]uses {
 		},
 		topology.Notify:           {table: []string{"GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem"}},
 		topology.CatalogAPI:       {table: []string{"GetItem", "BatchGetItem", "Query"}, blobs: []string{"GetObject"}},
-		topology.NotificationsAPI: {table: []string{"GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem"}},
+		topology.NotificationsAPI: {table: []string{"GetItem", "Query", "PutItem", "UpdateItem"}},
 	}
 }
 
@@ -57,8 +57,10 @@ func (b *builder) published(u uses) []*topic {
 // environment returns the variables of a function: what its code cannot know before it is deployed.
 func (b *builder) environment(f topology.Function, u uses) map[string]*string {
 	variables := map[string]*string{"CALLBOARD_PREFIX": jsii.String(b.topo.Prefix)}
-	if len(u.table) > 0 { // who reads the catalog opens it with its blobs
+	if len(u.table) > 0 {
 		variables["CALLBOARD_TABLE"] = b.table.TableName()
+	}
+	if len(u.blobs) > 0 {
 		variables["CALLBOARD_BUCKET"] = b.bucket.BucketName()
 	}
 	if u.ingest {

@@ -741,7 +741,10 @@ func offendEnvironment(t *template) []string {
 			return object{"Ref": id}
 		}
 		if slices.Contains(stores, f.Name) {
-			want["CALLBOARD_TABLE"], want["CALLBOARD_BUCKET"] = object{"Ref": "Table"}, object{"Ref": "Blobs"}
+			want["CALLBOARD_TABLE"] = object{"Ref": "Table"}
+		}
+		if f.Name == topology.CatalogSync || f.Name == topology.CatalogAPI {
+			want["CALLBOARD_BUCKET"] = object{"Ref": "Blobs"}
 		}
 		if f.Name == topology.Ingress {
 			want["CALLBOARD_INGEST_QUEUE_URL"] = ref("AWS::SQS::Queue", "QueueName", topology.QueueIngest)
