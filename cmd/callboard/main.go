@@ -34,6 +34,7 @@ type commands struct {
 	Trace    traceCommand    `cmd:"" help:"Show where an event went and what came of it."`
 	Attach   attachCommand   `cmd:"" help:"Work with a deployed stack as if it ran on this machine."`
 	Validate validateCommand `cmd:"" help:"Check a configuration and print what it describes."`
+	Cost     costCommand     `cmd:"" help:"Print what a configuration costs in AWS."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 }
 

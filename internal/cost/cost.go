@@ -1,0 +1,337 @@
+// Package cost computes what a configuration costs in AWS: from its topology, the prices in prices.go and the
+// assumptions in assumptions.go. A million events cost something, and so does a month without any.
+package cost
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/callboard/callboard/internal/config"
+	"github.com/callboard/callboard/internal/topology"
+	"github.com/callboard/callboard/pkg/events"
+)
+
+// scenario is how events come in.
+type scenario struct {
+	name  string
+	size  float64 // of the payload, in bytes
+	batch float64 // how many messages a function gets at once
+}
+
+var scenarios = []scenario{
+	{"8 KB, quiet", 8 * kib, 1},
+	{"8 KB, busy", 8 * kib, 10},
+	{"100 KB, quiet", 100 * kib, 1},
+	{"100 KB, busy", 100 * kib, 10},
+}
+
+// hop is one step on the path of an event with its cost in each scenario, in US dollars for a million events.
+type hop struct {
+	name string
+	usd  []float64
+}
+
+// path is the way of events of one sub-topic.
+type path struct {
+	name  string
+	wants bool // somebody subscribes to the sub-topic
+	hops  []hop
+}
+
+// total returns the cost in each scenario.
+func (p path) total() []float64 {
+	sum := make([]float64, len(scenarios))
+	for _, h := range p.hops {
+		for i, usd := range h.usd {
+			sum[i] += usd
+		}
+	}
+	return sum
+}
+
+// item is something that costs the same every month.
+type item struct {
+	name string
+	usd  float64
+}
+
+// Report is what a configuration costs.
+type Report struct {
+	paths   []path
+	monthly []item
+}
+
+// Of returns what a configuration costs; t is its topology.
+func Of(c *config.Config, t *topology.Topology) *Report {
+	r := &Report{monthly: monthly(c, t)}
+	for _, root := range t.Topics {
+		if _, ok := c.Topics[root.Name]; !ok {
+			continue
+		}
+		for _, sub := range t.Topics {
+			if strings.HasPrefix(sub.Name, root.Name+".") {
+				r.paths = append(r.paths, follow(t, root.Name, sub.Name))
+			}
+		}
+		r.paths = append(r.paths, follow(t, root.Name, ""))
+	}
+	r.paths = append(r.paths, refused(t))
+	return r
+}
+
+// follow returns the path of events of a root topic with a sub-topic, "" for one that nobody wants.
+func follow(t *topology.Topology, root, sub string) path {
+	p := path{name: sub, wants: sub != ""}
+	if !p.wants {
+		p.name = root
+		if len(t.SubTopicRules(root)) > 0 {
+			p.name += ", other"
+		}
+	}
+	for i, s := range scenarios {
+		w := &walk{topo: t, scenario: s, index: i, path: &p, sub: sub}
+		w.ingress(root)
+	}
+	// Logs are of all functions, so they come last.
+	slices.SortStableFunc(p.hops, func(a, b hop) int { return cmp.Compare(logsLast(a), logsLast(b)) })
+	return p
+}
+
+// refused returns what webhooks cost that the ingress refuses, for example because of their signature.
+func refused(t *topology.Topology) path {
+	p := path{name: "refused by the ingress"}
+	for i, s := range scenarios {
+		w := &walk{topo: t, scenario: s, index: i, path: &p}
+		w.door()
+	}
+	return p
+}
+
+func logsLast(h hop) int {
+	if h.name == hopLogs {
+		return 1
+	}
+	return 0
+}
+
+// walk goes along a path in one scenario.
+type walk struct {
+	topo     *topology.Topology
+	scenario scenario
+	index    int
+	path     *path
+	sub      string // where the router sends events
+}
+
+// add adds to a hop the cost of one event.
+func (w *walk) add(name string, usd float64) {
+	i := slices.IndexFunc(w.path.hops, func(h hop) bool { return h.name == name })
+	if i < 0 {
+		i = len(w.path.hops)
+		w.path.hops = append(w.path.hops, hop{name, make([]float64, len(scenarios))})
+	}
+	w.path.hops[i].usd[w.index] += usd * million
+}
+
+// flow is a part of the events, and the size of their messages in bytes.
+type flow struct{ share, size float64 }
+
+const hopLogs = "logs (CloudWatch)"
+
+// door is what every webhook takes, and returns those that are accepted.
+func (w *walk) door() flow {
+	w.add("API (API Gateway)", priceHTTP.of(math.Ceil(w.scenario.size/requestChunk)))
+	f := flow{share: 1, size: w.scenario.size + Attributes}
+	w.function(topology.Ingress, f, 1, ingressTime)
+	w.add(hopLogs, logs(accessLine-logOverhead, 1))
+	return f
+}
+
+// ingress is what every accepted webhook takes.
+func (w *walk) ingress(root string) {
+	f := w.door()
+	w.queue(topology.QueueIngest, f)
+	w.function(topology.SQSPublisher, f, w.batch(f), publishTime)
+	w.publish(root, f, w.batch(f))
+}
+
+// publish is what it takes to publish events to a topic, so many at once, and all that follows.
+func (w *walk) publish(topic string, f flow, n float64) {
+	// A request takes as many events as fit into it, and its size is what counts.
+	n = min(n, max(1, math.Floor(events.MaxMessageSize/f.size)))
+	w.add("topic "+topic+" (SNS)", f.share*pricePublish.of(chunks(n*f.size)/n))
+	for _, s := range w.topo.Subscriptions {
+		if s.Topic != topic {
+			continue
+		}
+		w.queue(s.Queue, f)
+		for _, q := range w.topo.Queues {
+			if q.Name == s.Queue {
+				w.subscriber(q.Function, topic, f)
+			}
+		}
+	}
+}
+
+// subscriber is what a function that reads queues does with events of a topic.
+func (w *walk) subscriber(name, topic string, f flow) {
+	switch name {
+	case topology.Router:
+		w.function(name, f, w.batch(f), publishTime)
+		if w.sub != "" {
+			w.publish(w.sub, f, w.batch(f))
+		}
+	case topology.CatalogSync:
+		w.catalogSync(topic, f)
+	case topology.Notify:
+		w.function(name, f, w.batch(f), notifyTime)
+		w.add("table, by notify (DynamoDB)", f.share*NotificationUnits.usd())
+	}
+}
+
+// catalogSync distinguishes pushes that change the catalog, others, and events about a repository.
+func (w *walk) catalogSync(topic string, f flow) {
+	const table = "table, by catalog-sync (DynamoDB)"
+	work := func(share float64, d duration, u Units, requests float64) {
+		part := flow{f.share * share, f.size}
+		w.function(topology.CatalogSync, part, w.batch(f), d)
+		w.add(table, part.share*u.usd())
+		w.add(hopLogs, part.share*logs(MetricLine, requests))
+	}
+	if !strings.HasSuffix(topic, ".push") {
+		work(1, repositoryTime, RepositoryUnits, quotaLines/2)
+		return
+	}
+	work(1-ChangesCatalog, pushTime, PushUnits, 0)
+	work(ChangesCatalog, changeTime, ChangeUnits, quotaLines)
+	// The change is published from the outbox, alone.
+	w.publish(config.TopicCatalogChanged, flow{f.share * ChangesCatalog, AnnouncementSize}, 1)
+}
+
+// batch is how many events a function gets at once: as many as one receive may return.
+func (w *walk) batch(f flow) float64 {
+	return min(w.scenario.batch, max(1, math.Floor(maxReceive/f.size)))
+}
+
+// queue is what it takes to send, receive and delete: each message is sent alone, by SNS too.
+func (w *walk) queue(name string, f flow) {
+	n := w.batch(f)
+	requests := chunks(f.size) + chunks(n*f.size)/n + 1/n
+	w.add("queue "+name+" (SQS)", f.share*(priceQueue.of(requests)+priceFair.of(requests)))
+}
+
+// function is what it takes to invoke a function with batches, and what it logs.
+func (w *walk) function(name string, f flow, batch float64, d duration) {
+	own := d.event + parse*f.size/kib*max(1, vCPU/memory(name))
+	w.add("function "+name+" (Lambda)", f.share*(priceInvocation.of(1/batch)+compute(name, d.invocation/batch+own)))
+	w.add(hopLogs, f.share*(logs(HopLine, 1)+logs(MetricLine, metricLines)+logs(platformLines-logOverhead, 1/batch)))
+}
+
+// compute returns what milliseconds of a function cost.
+func compute(function string, milliseconds float64) float64 {
+	return priceGBSecond.of(memory(function) / 1024 * milliseconds / 1000)
+}
+
+// logs returns what lines of so many bytes cost.
+func logs(bytes, lines float64) float64 { return priceLog.of((bytes + logOverhead) * lines) }
+
+// chunks returns how many requests to a queue or topic so many bytes count for.
+func chunks(size float64) float64 { return math.Ceil(size / messageChunk) }
+
+// monthly returns what is there to pay without any event.
+func monthly(c *config.Config, t *topology.Topology) []item {
+	read := 0.0
+	for _, q := range t.Queues {
+		if q.Function != "" {
+			read++
+		}
+	}
+	items := []item{{count(read, "queue") + ", asked for messages again and again (SQS)", priceQueue.of(read * pollers * pollsPerMinute * minutesPerMonth)}}
+	for _, s := range t.Schedules {
+		runs := hoursPerMonth * 3600 / s.Every.Seconds()
+		items = append(items, item{
+			"schedule " + s.Name + ", its runs, their reads and logs",
+			priceSchedule.of(runs) + priceInvocation.of(runs) + runs*(compute(s.Function, sweepTime.invocation)+SweepUnits.usd()+logs(platformLines-logOverhead, 1)),
+		})
+	}
+	alarms, counted := alarmMetrics(c, t), ownMetrics(c, t)
+	items = append(items,
+		item{count(alarms, "metric") + " of alarms (CloudWatch)", priceAlarm.of(alarms)},
+		item{count(counted, "metric") + " of our own (CloudWatch)", priceMetric.of(counted)},
+		item{"1 dashboard (CloudWatch)", priceDashboard.of(1)},
+	)
+	secrets, reads := map[string]bool{}, 0.0
+	for _, f := range t.Functions {
+		for _, name := range f.Secrets {
+			reads += secretReads
+			if !strings.Contains(name, ":") { // references are somebody else's
+				secrets[name] = true
+			}
+		}
+	}
+	kept := float64(len(secrets))
+	return append(items,
+		item{count(kept, "secret") + " (Secrets Manager)", priceSecret.of(kept)},
+		item{"reads of secrets, by functions that never rest (Secrets Manager)", priceSecretRead.of(reads)},
+		item{count(tableGB, "GB") + " in the table, with point-in-time recovery (DynamoDB)", priceStorage.of(tableGB) + priceRestore.of(tableGB)},
+	)
+}
+
+// hosts returns of how many hosts the API is asked.
+func hosts(c *config.Config) float64 {
+	different := map[string]bool{}
+	for _, p := range c.Catalog.Providers.GitHub {
+		different[p.Host] = true
+	}
+	return float64(len(different))
+}
+
+// alarmMetrics counts the metrics that the alarms of the stack look at. A test compares it with the stack.
+func alarmMetrics(c *config.Config, t *topology.Topology) float64 {
+	const (
+		api         = 2 // errors, and what the gateway refuses
+		byFunction  = 2 // errors, throttles
+		inAndOut    = 2 // what comes in, what goes out; of the ingest queue, and of each root topic
+		undelivered = 1 // of each topic with a subscription
+	)
+	n := float64(api + len(t.Queues) + byFunction*len(t.Functions) + inAndOut)
+	for _, topic := range t.Topics {
+		if !slices.ContainsFunc(t.Subscriptions, func(s topology.Subscription) bool { return s.Topic == topic.Name }) {
+			continue
+		}
+		n += undelivered
+		if !strings.Contains(topic.Name, ".") {
+			n += inAndOut
+		}
+	}
+	return n + hosts(c) + emptySecrets(t)
+}
+
+// emptySecrets counts the secrets that a person has to fill: those of functions that ask others.
+func emptySecrets(t *topology.Topology) float64 {
+	n := 0.0
+	for _, f := range t.Functions {
+		if len(f.Queues) == 0 {
+			continue
+		}
+		for _, name := range f.Secrets {
+			if !strings.Contains(name, ":") {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// ownMetrics counts what the functions write: one metric for each value of the dimension.
+func ownMetrics(c *config.Config, t *topology.Topology) float64 {
+	n := refusals + hosts(c) + float64(len(c.Topics)) // refused by reason, quota by host, accepted by topic
+	for _, f := range t.Functions {
+		if len(f.Queues) > 0 {
+			n++ // effect by function
+		}
+	}
+	return n
+}

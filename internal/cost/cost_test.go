@@ -1,0 +1,262 @@
+package cost
+
+import (
+	"math"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/callboard/callboard/internal/config"
+	"github.com/callboard/callboard/internal/topology"
+)
+
+func parsed(t *testing.T, text string) (*config.Config, *topology.Topology) {
+	t.Helper()
+	c, err := config.Parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	topo, err := topology.Build(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, topo
+}
+
+const hook = `"from": "hmac", "secrets": ["hook"], "signature": {"header": "x-signature"}`
+
+// A topic without sub-topics and subscribers, counted by hand.
+func TestOf_ByHand(t *testing.T) {
+	t.Parallel()
+	r := Of(parsed(t, `{"topics": {"a": {`+hook+`}}}`))
+	// Of a message of 100 KB a send is 2 requests and a publication 2; a receive of 10 is 1 MB in 16, a deletion of 10 is 1.
+	want := map[string][]float64{
+		"API (API Gateway)":  {1, 1, 1, 1},
+		"queue ingest (SQS)": {3 * 0.5, (1 + 0.2 + 0.1) * 0.5, (2 + 2 + 1) * 0.5, (2 + 1.6 + 0.1) * 0.5},
+		"topic a (SNS)":      {0.5, 0.1, 1, 1},
+	}
+	got := map[string][]float64{}
+	for _, h := range r.paths[0].hops {
+		if _, ok := want[h.name]; ok {
+			got[h.name] = h.usd
+		}
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateApprox(1e-9, 0)); diff != "" {
+		t.Errorf("hops (-by hand +computed):\n%s", diff)
+	}
+	if len(r.paths) != 2 || r.paths[0].name != "a" || r.paths[1].total()[0] >= r.paths[0].total()[0] {
+		t.Errorf("the paths are %+v, want that of the topic and a cheaper one of what is refused", r.paths)
+	}
+	for i, usd := range r.paths[0].total() {
+		sum := 0.0
+		for _, h := range r.paths[0].hops {
+			sum += h.usd[i]
+		}
+		if math.Abs(sum-usd) > 1e-9 {
+			t.Errorf("%s: the hops cost %f together, the path %f", scenarios[i].name, sum, usd)
+		}
+	}
+}
+
+// Whoever subscribes to a topic is paid for, and who does not is not.
+func TestOf_FollowsSubscriptions(t *testing.T) {
+	t.Parallel()
+	names := func(p path) (list []string) {
+		for _, h := range p.hops {
+			if strings.HasPrefix(h.name, "function ") {
+				list = append(list, strings.Fields(h.name)[1])
+			}
+		}
+		return list
+	}
+	const rule = `"notifications": {"rules": [{"name": "r", "on": ["a.x"], "to": ["user:default/guest"], "title": "t"}]}`
+	r := Of(parsed(t, `{"topics": {"a": {`+hook+`, "subTopic": ["body:type"]}, "b": {`+hook+`}}, `+rule+`}`))
+	got := map[string][]string{}
+	for _, p := range r.paths {
+		got[p.name] = names(p)
+	}
+	want := map[string][]string{
+		"a.x":      {"ingress", "sqs-publisher", "router", "notify"},
+		"a, other": {"ingress", "sqs-publisher", "router"},
+		"b":        {"ingress", "sqs-publisher"},
+
+		"refused by the ingress": {"ingress"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("functions of the paths (-want +got):\n%s", diff)
+	}
+}
+
+// Large and lonely events cost more than small ones that come together.
+func TestOf_Order(t *testing.T) {
+	t.Parallel()
+	for _, p := range example(t).paths {
+		if p.name == "refused by the ingress" {
+			continue // whatever it would have been a part of
+		}
+		usd := p.total()
+		if usd[0] <= usd[1] || usd[2] <= usd[3] || usd[2] <= usd[0] || usd[3] <= usd[1] {
+			t.Errorf("%s: %v", p.name, usd)
+		}
+	}
+}
+
+func example(t *testing.T) *Report {
+	t.Helper()
+	data, err := os.ReadFile("../../events-config.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Of(parsed(t, string(data)))
+}
+
+// A month has a price for each thing that the stack has, whatever comes in.
+func TestMonthly(t *testing.T) {
+	t.Parallel()
+	r := Of(parsed(t, `{"topics": {"a": {`+hook+`}, "b": {`+hook+`}}}`))
+	got := map[string]float64{}
+	for _, i := range r.monthly {
+		got[i.name] = i.usd
+	}
+	want := map[string]float64{
+		"1 queue, asked for messages again and again (SQS)": 5 * 3 * 60 * 730 * 0.4e-6,
+		// 3 queues, 4 functions with 2 each, 2 of the API, 2 of the ingest queue.
+		"15 metrics of alarms (CloudWatch)": 1.5,
+		// 2 topics, 1 function that reads a queue, 1 reason for refusals.
+		"4 metrics of our own (CloudWatch)":                                1.2,
+		"1 dashboard (CloudWatch)":                                         3,
+		"1 secret (Secrets Manager)":                                       0.4,
+		"reads of secrets, by functions that never rest (Secrets Manager)": 12 * 730 * 0.05 / 1e4,
+		"1 GB in the table, with point-in-time recovery (DynamoDB)":        0.45,
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateApprox(1e-9, 0)); diff != "" {
+		t.Errorf("a month (-by hand +computed):\n%s", diff)
+	}
+}
+
+// What is assumed about the stack is what its template has.
+func TestStack(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile("../../infra/stack/testdata/callboard.template.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var template struct {
+		Resources map[string]struct {
+			Type       string
+			Properties map[string]any
+		}
+	}
+	if err := json.Unmarshal(data, &template); err != nil {
+		t.Fatal(err)
+	}
+	alarms, dashboards, secrets := 0.0, 0, 0.0
+	functions := map[string]float64{}
+	for _, r := range template.Resources {
+		switch r.Type {
+		case "AWS::Lambda::Function":
+			name, _ := r.Properties["FunctionName"].(string)
+			functions[strings.TrimPrefix(name, "callboard-")], _ = r.Properties["MemorySize"].(float64)
+		case "AWS::CloudWatch::Dashboard":
+			dashboards++
+		case "AWS::SecretsManager::Secret":
+			secrets++
+		case "AWS::CloudWatch::Alarm":
+			list, ok := r.Properties["Metrics"].([]any)
+			if !ok {
+				alarms++
+			}
+			for _, q := range list {
+				if _, ok := q.(map[string]any)["MetricStat"]; ok {
+					alarms++
+				}
+			}
+		}
+	}
+	file, err := os.ReadFile("../../events-config.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, topo := parsed(t, string(file))
+	want := map[string]float64{}
+	for _, f := range topo.Functions {
+		want[f.Name] = memory(f.Name)
+	}
+	if diff := cmp.Diff(want, functions); diff != "" {
+		t.Errorf("memory of the functions in MB (-assumed +deployed):\n%s", diff)
+	}
+	if got := alarmMetrics(c, topo); got != alarms {
+		t.Errorf("%v metrics of alarms are assumed, the stack has %v", got, alarms)
+	}
+	if dashboards != 1 {
+		t.Errorf("one dashboard is assumed, the stack has %d", dashboards)
+	}
+	items := ""
+	for _, i := range monthly(c, topo) {
+		items += i.name + "\n"
+	}
+	if !strings.Contains(items, count(secrets, "secret")+" ") {
+		t.Errorf("the stack has %v secrets, a month has:\n%s", secrets, items)
+	}
+}
+
+// The dashboard shows costs by the same prices.
+func TestDashboard(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile("../../infra/stack/dashboard.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, m := range regexp.MustCompile(`(?m)^\t(price\w+)\s+= ([0-9.e-]+)`).FindAllStringSubmatch(string(data), -1) {
+		if got[m[1]], err = strconv.ParseFloat(m[2], 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := map[string]float64{
+		"priceRequest": priceHTTP.of(1), "priceInvocation": priceInvocation.of(1), "priceGBSecondsA": priceGBSecond.of(1) / 1000,
+		"priceQueue": priceQueue.of(1), "pricePublish": pricePublish.of(1),
+	}
+	for name, usd := range want {
+		if math.Abs(got[name]-usd) > usd*1e-9 {
+			t.Errorf("%s is %v in the dashboard, here %v", name, got[name], usd)
+		}
+	}
+}
+
+// Every price has a source, and every row of a table as many cells as its headings.
+func TestString(t *testing.T) {
+	t.Parallel()
+	for _, p := range prices {
+		if p.usd <= 0 || p.per <= 0 || !strings.HasPrefix(p.source, "https://aws.amazon.com/") {
+			t.Errorf("the price %+v is not complete", p)
+		}
+	}
+	text := example(t).String()
+	cells := 0
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "|") {
+			cells = 0
+			continue
+		}
+		if n := strings.Count(line, "|"); cells != 0 && n != cells {
+			t.Errorf("%d cells, want %d: %s", n, cells, line)
+		} else {
+			cells = n
+		}
+	}
+	for _, want := range []string{PriceDate, Region, "### A million `github.push` events, hop by hop", "queue catalog-sync (SQS)", "together"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the report does not say %q", want)
+		}
+	}
+	if strings.Contains(text, "NaN") || strings.Contains(text, "Inf") {
+		t.Errorf("something is not a number:\n%s", text)
+	}
+}
