@@ -5,12 +5,13 @@ FUZZTIME ?= 10s
 TOOL     := $(GO) tool -modfile=tools/go.mod
 ARCH     ?= arm64
 CONFIG   ?= events-config.json
+E2E      := $(GO) test -count=1 -timeout 30m -tags deployed ./internal/e2e
 
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help: ## list the tasks
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: build ## start Callboard on this machine and show how to send the first webhook
@@ -40,7 +41,19 @@ test-race: ## run the tests with the race detector
 
 .PHONY: test-services
 test-services: ## run the AWS adapters against MiniStack, moto and DynamoDB Local (Python, Java, Maven)
-	tools/services/run $(GO) test -tags services ./pkg/events/awsevents ./internal/table/dynamodb ./internal/secrets/awssecrets ./internal/blob/s3blob
+	tools/services/run $(GO) test -tags services ./pkg/events/awsevents ./internal/cloudtrace ./internal/table/dynamodb ./internal/secrets/awssecrets ./internal/blob/s3blob
+
+.PHONY: aws-local
+aws-local: ## deploy to an emulator of AWS on this machine and show how to send the first webhook (Python, Node)
+	@tools/services/aws-local
+
+.PHONY: aws-local-test
+aws-local-test: ## deploy to an emulator of AWS on this machine and run the end-to-end suite on it (Python, Node)
+	@CONFIG=internal/e2e/testdata/events-config.json tools/services/aws-local $(E2E)
+
+.PHONY: aws-test
+aws-test: ## deploy the stage STAGE to where the settings of AWS lead, and run the end-to-end suite on it
+	@CONFIG=internal/e2e/testdata/events-config.json tools/services/aws-stage $(STAGE) $(E2E)
 
 .PHONY: infra-check
 infra-check: ## test the CDK app and check its template (Node, Python)
@@ -67,8 +80,8 @@ docs: build ## run the commands of the documentation and follow its links; needs
 	@tools/docs-check
 
 .PHONY: bench
-bench: ## run the benchmarks; ratios within one run are what counts
-	$(GO) test -run '^$$' -bench . -benchtime 1s -count 1 ./functions/ingress ./bench
+bench: ## run the benchmarks and print their tables; ratios within one run are what counts
+	@$(GO) test -run '^$$' -bench . -benchtime 2s -count 1 ./functions/ingress ./bench | bench/table
 
 .PHONY: clean
 clean: ## remove what was built; the state in .callboard stays

@@ -1,0 +1,213 @@
+//go:build deployed
+
+package e2e
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	dynamodbtypes "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/callboard/callboard/internal/awsclient/profile"
+	"github.com/callboard/callboard/internal/awsstack"
+	configuration "github.com/callboard/callboard/internal/config"
+	"github.com/callboard/callboard/internal/topology"
+)
+
+// The stack is deployed with one configuration.
+const (
+	shippedConfig = ""
+	shippedReader = "guest-token"
+)
+
+// stage is the deployed stack. The script tools/services/aws-stage deploys it and sets the variables.
+type stage struct {
+	name, config, addr string
+
+	aws     aws.Config
+	topo    *topology.Topology
+	outputs map[string]string
+}
+
+// theStage reads the variables and looks at the stack, once.
+var theStage = sync.OnceValues(func() (*stage, error) {
+	s := &stage{name: os.Getenv("CALLBOARD_E2E_STAGE"), config: os.Getenv("CALLBOARD_E2E_CONFIG"), addr: os.Getenv("CALLBOARD_E2E_ADDR")}
+	ctx := context.Background()
+	conf, err := configuration.Load(s.config)
+	if err != nil {
+		return nil, err
+	}
+	conf.AWS.Prefix = conf.AWS.PrefixIn(s.name)
+	if s.topo, err = topology.Build(conf); err != nil {
+		return nil, err
+	}
+	if s.aws, err = profile.Config(ctx); err != nil {
+		return nil, err
+	}
+	stack, err := awsstack.Find(ctx, s.aws, s.topo)
+	if err != nil {
+		return nil, err
+	}
+	s.outputs = stack.Outputs
+	return s, nil
+})
+
+func deployed(tb testing.TB) *stage {
+	tb.Helper()
+	s, err := theStage()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return s
+}
+
+// alone is held by the test that uses the stack: there is one for all.
+var alone sync.Mutex
+
+// Start empties the stack and attaches to it, with its own configuration, until the test ends.
+func Start(tb testing.TB, _, _ string) *Process {
+	tb.Helper()
+	s := deployed(tb)
+	alone.Lock()
+	tb.Cleanup(alone.Unlock)
+	s.empty(tb)
+	state := filepath.Join(tb.TempDir(), "state")
+	p := launch(tb, &Process{State: state, Config: s.config}, "attach", "--env", s.name, "--config", s.config, "--addr", s.addr, "--state", state)
+	p.since = time.Now()
+	return p
+}
+
+// empty deletes all items of the table and all messages that wait.
+func (s *stage) empty(tb testing.TB) {
+	tb.Helper()
+	ctx, table := tb.Context(), dynamodb.NewFromConfig(s.aws)
+	name := s.outputs["TableName"]
+	pages := dynamodb.NewScanPaginator(table, &dynamodb.ScanInput{TableName: &name, ProjectionExpression: aws.String("pk, sk")})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		for _, key := range page.Items {
+			if _, err := table.DeleteItem(ctx, &dynamodb.DeleteItemInput{TableName: &name, Key: map[string]dynamodbtypes.AttributeValue{"pk": key["pk"], "sk": key["sk"]}}); err != nil {
+				tb.Fatal(err)
+			}
+		}
+	}
+	s.emptyQueues(tb)
+}
+
+// emptyQueues deletes all messages, on an emulator also those that wait for their next try. In AWS a purge goes on for a
+// minute and takes what is sent meanwhile.
+func (s *stage) emptyQueues(tb testing.TB) {
+	tb.Helper()
+	client := sqs.NewFromConfig(s.aws)
+	for _, q := range s.topo.Queues {
+		if !s.emulated() {
+			for len(s.take(tb, q.Name)) > 0 {
+			}
+			continue
+		}
+		if _, err := client.PurgeQueue(tb.Context(), &sqs.PurgeQueueInput{QueueUrl: aws.String(s.queue(tb, q.Name))}); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+// emulated tells whether the stack is on an emulator.
+func (s *stage) emulated() bool { return s.aws.BaseEndpoint != nil }
+
+// queue returns the URL of a queue.
+func (s *stage) queue(tb testing.TB, name string) string {
+	tb.Helper()
+	for _, q := range s.topo.Queues {
+		if q.Name != name {
+			continue
+		}
+		answer, err := sqs.NewFromConfig(s.aws).GetQueueUrl(tb.Context(), &sqs.GetQueueUrlInput{QueueName: &q.AWSName})
+		if err != nil {
+			tb.Fatal(err)
+		}
+		return aws.ToString(answer.QueueUrl)
+	}
+	tb.Fatalf("there is no queue %s", name)
+	return ""
+}
+
+// take receives and deletes up to 10 messages of a queue, and returns them.
+func (s *stage) take(tb testing.TB, name string) []message {
+	tb.Helper()
+	client, url := sqs.NewFromConfig(s.aws), s.queue(tb, name)
+	answer, err := client.ReceiveMessage(tb.Context(), &sqs.ReceiveMessageInput{
+		QueueUrl: &url, MaxNumberOfMessages: 10, MessageAttributeNames: []string{"All"},
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var list []message
+	for _, m := range answer.Messages {
+		if _, err := client.DeleteMessage(tb.Context(), &sqs.DeleteMessageInput{QueueUrl: &url, ReceiptHandle: m.ReceiptHandle}); err != nil {
+			tb.Fatal(err)
+		}
+		one := message{body: aws.ToString(m.Body), attributes: map[string]string{}}
+		for k, v := range m.MessageAttributes {
+			one.attributes[k] = aws.ToString(v.StringValue)
+		}
+		list = append(list, one)
+	}
+	return list
+}
+
+// message is one of a queue.
+type message struct {
+	body       string
+	attributes map[string]string
+}
+
+// Trace runs `callboard trace --aws`.
+func (p *Process) Trace(tb testing.TB, id string) (stdout string, code int) {
+	tb.Helper()
+	stdout, stderr, code := Run(tb, "trace", "--aws", "--env", deployed(tb).name, "--config", p.Config, id)
+	if code != 0 {
+		tb.Log(stderr)
+	}
+	return stdout, code
+}
+
+// Log returns what the functions and the API have logged since the start.
+func (p *Process) Log(tb testing.TB) string {
+	tb.Helper()
+	s := deployed(tb)
+	client := cloudwatchlogs.NewFromConfig(s.aws)
+	var text strings.Builder
+	for _, prefix := range []string{"/aws/lambda/" + s.topo.Prefix + "-", "/aws/vendedlogs/" + s.topo.Prefix + "/"} {
+		groups, err := client.DescribeLogGroups(tb.Context(), &cloudwatchlogs.DescribeLogGroupsInput{LogGroupNamePrefix: &prefix})
+		if err != nil {
+			tb.Fatal(err)
+		}
+		for _, group := range groups.LogGroups {
+			pages := cloudwatchlogs.NewFilterLogEventsPaginator(client, &cloudwatchlogs.FilterLogEventsInput{
+				LogGroupName: group.LogGroupName, StartTime: aws.Int64(p.since.UnixMilli()),
+			})
+			for pages.HasMorePages() {
+				page, err := pages.NextPage(tb.Context())
+				if err != nil {
+					tb.Fatal(err)
+				}
+				for _, line := range page.Events {
+					text.WriteString(aws.ToString(line.Message) + "\n")
+				}
+			}
+		}
+	}
+	return text.String()
+}
