@@ -67,8 +67,10 @@ func (h *Handler) Handle(ctx context.Context, r *httpapi.Request) (httpapi.Respo
 		response = httpapi.MethodNotAllowed(r, http.MethodPost)
 		hop.Outcome, hop.Reason, hop.Code = events.OutcomeRefused, "method "+r.Method, events.CodeMethodNotAllowed
 	default:
-		hop.Event, err = h.accept(ctx, hop.Topic, topic, hop.Time, r)
-		response = accepted(hop.Event)
+		var e events.Event
+		e, err = h.accept(ctx, hop.Topic, topic, hop.Time, r)
+		hop.Event, hop.TraceParent = e.ID, e.TraceParent
+		response = accepted(e.ID)
 	}
 	if err != nil {
 		hop.Outcome, hop.Reason, hop.Code = events.OutcomeRefused, err.Error(), events.ErrorCode(err)
@@ -86,37 +88,37 @@ func accepted(id string) httpapi.Response {
 	return r
 }
 
-// accept verifies before it parses, and returns the event's ID when the queue has the event.
-func (h *Handler) accept(ctx context.Context, name string, topic Topic, now time.Time, r *httpapi.Request) (id string, err error) {
+// accept verifies before it parses, and returns the event when the queue has it.
+func (h *Handler) accept(ctx context.Context, name string, topic Topic, now time.Time, r *httpapi.Request) (events.Event, error) {
 	if limit := h.limit(); len(r.Body) > 3*limit { // a form is at most three times its payload
-		return "", events.Errorf(events.CodeTooLarge, "the body has %d bytes; an event takes at most %d with its metadata", len(r.Body), limit)
+		return events.Event{}, events.Errorf(events.CodeTooLarge, "the body has %d bytes; an event takes at most %d with its metadata", len(r.Body), limit)
 	}
 	hook := webhook.Request{Headers: r.Headers, Body: r.Body}
 	secrets, err := h.secrets(ctx, topic.Secrets)
 	if err != nil {
-		return "", err
+		return events.Event{}, err
 	}
 	if err := topic.Profile.Verify(hook, secrets); err != nil {
-		return "", err
+		return events.Event{}, err
 	}
 	payload, err := webhook.Payload(hook)
 	if err != nil {
-		return "", err
+		return events.Event{}, err
 	}
 	delivery, err := topic.Profile.Describe(hook, payload)
 	if err != nil {
-		return "", err
+		return events.Event{}, err
 	}
 	e := event(name, delivery, payload, now)
 	e.TraceParent = traceParent(hook)
 	m, err := events.Encoder{MaxSize: h.MaxSize}.Encode(e)
 	if err != nil {
-		return "", err
+		return events.Event{}, err
 	}
 	if err := h.Queue.Send(ctx, m); err != nil {
-		return "", events.Wrap(err, events.CodeUnavailable, "the event cannot be stored at the moment; send it again")
+		return events.Event{}, events.Wrap(err, events.CodeUnavailable, "the event cannot be stored at the moment; send it again")
 	}
-	return e.ID, nil
+	return e, nil
 }
 
 func (h *Handler) limit() int {

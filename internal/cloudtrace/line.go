@@ -27,6 +27,7 @@ type line struct {
 	Reason       string         `json:"reason"`
 	Start        time.Time      `json:"start"`
 	Accepted     time.Time      `json:"accepted"`
+	TraceParent  string         `json:"traceparent"`
 	Notes        []events.Note  `json:"notes"`
 }
 
@@ -49,7 +50,7 @@ func Parse(text string) (events.Hop, bool) {
 	}
 	return events.Hop{
 		Time: l.Start, Event: l.Event, Topic: l.Topic, Function: l.Function, Outcome: l.Outcome, Reason: l.Reason, Code: l.Code,
-		Accepted: l.Accepted, Attempt: l.Attempt, Milliseconds: l.Milliseconds, Notes: l.Notes,
+		Accepted: l.Accepted, Attempt: l.Attempt, Milliseconds: l.Milliseconds, TraceParent: l.TraceParent, Notes: l.Notes,
 	}, true
 }
 
@@ -108,6 +109,8 @@ func (l *line) set(name, value string) (err error) {
 		l.Start, err = time.Parse(time.RFC3339Nano, value)
 	case "accepted":
 		l.Accepted, err = time.Parse(time.RFC3339Nano, value)
+	case "traceparent":
+		l.TraceParent = value
 	case "notes":
 		err = json.Unmarshal([]byte(value), &l.Notes)
 	}

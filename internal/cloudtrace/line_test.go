@@ -74,6 +74,7 @@ func anyHop(t *rapid.T) events.Hop {
 			events.OutcomeOK, events.OutcomeDropped, events.OutcomeRetry, events.OutcomeDefer, events.OutcomePark, events.OutcomeRefused,
 		}).Draw(t, "outcome"),
 		Reason: text.Draw(t, "reason"), Code: events.Code(text.Draw(t, "code")), Accepted: anyTime(t, "accepted"),
+		TraceParent:  text.Draw(t, "traceparent"),
 		Attempt:      rapid.IntRange(0, 1000).Draw(t, "attempt"),
 		Milliseconds: rapid.Float64Range(0, 1e9).Draw(t, "ms"), Notes: notes.Draw(t, "notes"),
 	}

@@ -174,9 +174,9 @@ type message struct {
 }
 
 // Trace runs `callboard trace --aws`.
-func (p *Process) Trace(tb testing.TB, id string) (stdout string, code int) {
+func (p *Process) Trace(tb testing.TB, args ...string) (stdout string, code int) {
 	tb.Helper()
-	stdout, stderr, code := Run(tb, "trace", "--aws", "--env", deployed(tb).name, "--config", p.Config, id)
+	stdout, stderr, code := Run(tb, append([]string{"trace", "--aws", "--env", deployed(tb).name, "--config", p.Config}, args...)...)
 	if code != 0 {
 		tb.Log(stderr)
 	}

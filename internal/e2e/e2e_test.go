@@ -181,6 +181,33 @@ func TestFirstWebhook(t *testing.T) {
 	}
 }
 
+// The trace of the sender leads through everything that its webhook caused.
+func TestTraceParent(t *testing.T) {
+	t.Parallel()
+	p := Start(t, config, "")
+	const trace = "0af7651916cd43dd8448eb211c80319c"
+	w := p.commit(t, change{Files: map[string]*string{"catalog-info.yaml": component("petstore", "one")}})
+	headers := p.gitHub(t, w.Event, uuid.NewString(), w.Payload)
+	headers["Traceparent"] = "00-" + trace + "-b7ad6b7169203331-01"
+	response, _ := p.Do(t, http.MethodPost, "/events/http/github", headers, w.Payload)
+	p.Settle(t)
+	out, _ := p.Trace(t, "--json", response.Header.Get("X-Events-Id"))
+	var hops []events.Hop
+	if err := json.Unmarshal([]byte(out), &hops); err != nil {
+		t.Fatalf("%v in %s", err, out)
+	}
+	functions := map[string]bool{}
+	for _, h := range hops {
+		functions[h.Function] = true
+		if !strings.Contains(h.TraceParent, trace) {
+			t.Errorf("the hop of %s has the trace %q, want that of the sender", h.Function, h.TraceParent)
+		}
+	}
+	if len(functions) != 5 {
+		t.Errorf("the functions are %v, want the five of the path", functions)
+	}
+}
+
 func TestSameWebhookTwice(t *testing.T) {
 	t.Parallel()
 	p := Start(t, config, "")

@@ -234,7 +234,7 @@ func (b *Batch) settle(ctx context.Context, r *record) (done bool) {
 	hop := Hop{
 		Time: r.started.UTC(), Event: r.event.ID, Topic: r.event.Topic, Function: b.Function,
 		Attempt: r.message.Receives(), Milliseconds: r.took, Notes: r.notes,
-		Code: ErrorCode(r.err), Accepted: r.event.Time,
+		Code: ErrorCode(r.err), Accepted: r.event.Time, TraceParent: r.event.TraceParent,
 	}
 	if hop.Event == "" {
 		hop.Event = r.message.MessageID

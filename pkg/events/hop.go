@@ -34,6 +34,8 @@ type Hop struct {
 	Code     Code      `json:"code,omitempty"`    // of the error, if there is one
 	Accepted time.Time `json:"accepted,omitzero"` // when the event came in
 	Attempt  int       `json:"attempt,omitempty"` // receive count of the message
+	// TraceParent is the W3C trace context of the event, where it is known.
+	TraceParent string `json:"traceparent,omitempty"`
 	// Milliseconds is how long the function worked on it.
 	Milliseconds float64 `json:"ms"`
 	Notes        []Note  `json:"notes,omitempty"`
@@ -95,6 +97,9 @@ func (l LogObserver) Observe(ctx context.Context, h Hop) {
 	}
 	if !h.Accepted.IsZero() {
 		attrs = append(attrs, slog.String("accepted", h.Accepted.UTC().Format(time.RFC3339Nano)))
+	}
+	if h.TraceParent != "" {
+		attrs = append(attrs, slog.String("traceparent", h.TraceParent))
 	}
 	if len(h.Notes) > 0 {
 		attrs = append(attrs, slog.Any("notes", loggedNotes(h.Notes)))

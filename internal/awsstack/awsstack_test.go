@@ -1,0 +1,111 @@
+package awsstack_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"github.com/callboard/callboard/internal/awsstack"
+	"github.com/callboard/callboard/internal/topology"
+	"github.com/callboard/callboard/pkg/events"
+)
+
+// account is an endpoint of AWS with one stack and its queues. Requests for another host are for its API.
+type account struct {
+	mu      sync.Mutex
+	counted []string // what SQS says of the messages in the queue, one answer after the other
+}
+
+func (a *account) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	switch {
+	case r.Host == "abc.execute-api.example":
+		_, _ = fmt.Fprintf(w, "%s %s %s", r.Method, r.URL.Path, body)
+	case strings.Contains(string(body), "Action=DescribeStacks") && strings.Contains(string(body), "StackName=callboard-dev"):
+		_, _ = io.WriteString(w, `<DescribeStacksResponse><DescribeStacksResult><Stacks><member><StackName>callboard-dev</StackName>
+			<CreationTime>2026-01-01T00:00:00Z</CreationTime><StackStatus>CREATE_COMPLETE</StackStatus><Outputs><member>
+			<OutputKey>ApiUrl</OutputKey><OutputValue>https://abc.execute-api.example</OutputValue></member></Outputs></member></Stacks>
+			</DescribeStacksResult></DescribeStacksResponse>`)
+	case strings.Contains(string(body), "Action=DescribeStacks"):
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(w, `<ErrorResponse><Error><Code>ValidationError</Code><Message>Stack with id x does not exist</Message></Error></ErrorResponse>`)
+	case strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".GetQueueUrl"):
+		_, _ = fmt.Fprintf(w, `{"QueueUrl":"http://%s/0/ingest"}`, r.Host)
+	case strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".GetQueueAttributes"):
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		n := a.counted[0]
+		a.counted = a.counted[1:]
+		_, _ = fmt.Fprintf(w, `{"Attributes":{"ApproximateNumberOfMessages":"0","ApproximateNumberOfMessagesNotVisible":%q}}`, n)
+	default:
+		http.Error(w, "unexpected "+r.Host+r.URL.Path+" "+string(body), http.StatusTeapot)
+	}
+}
+
+func serve(t *testing.T, a *account) aws.Config {
+	t.Helper()
+	server := httptest.NewServer(a)
+	t.Cleanup(server.Close)
+	return aws.Config{
+		Region: "eu-central-1", BaseEndpoint: &server.URL, Credentials: credentials.NewStaticCredentialsProvider("key", "secret", ""),
+	}
+}
+
+func topo(prefix string) *topology.Topology {
+	return &topology.Topology{Prefix: prefix, Queues: []topology.Queue{
+		{Name: "ingest", AWSName: prefix + "-ingest", Function: "sqs-publisher"}, {Name: "sqs-publisher-dlq", AWSName: prefix + "-sqs-publisher-dlq"},
+	}}
+}
+
+// What is asked of an API that an emulator has goes to the emulator, with the host of the API.
+func TestGateway(t *testing.T) {
+	t.Parallel()
+	stack, err := awsstack.Find(t.Context(), serve(t, &account{}), topo("callboard-dev"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gateway, err := stack.Gateway()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	gateway.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "http://127.0.0.1:8080/events/http/github", strings.NewReader("{}")))
+	if got, want := w.Body.String(), "POST /events/http/github {}"; got != want {
+		t.Errorf("the API gets %q, want %q", got, want)
+	}
+}
+
+func TestFind_NoStack(t *testing.T) {
+	t.Parallel()
+	_, err := awsstack.Find(t.Context(), serve(t, &account{}), topo("callboard-other"))
+	if events.ErrorCode(err) != events.CodeNotFound || !strings.Contains(err.Error(), "callboard-other in eu-central-1") {
+		t.Errorf("the error is %v, want one that names stack and region", err)
+	}
+}
+
+// A queue is empty when it was so twice in a row.
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	a := &account{counted: []string{"2", "0", "1", "0", "0"}}
+	stack, err := awsstack.Find(t.Context(), serve(t, a), topo("callboard-dev"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stack.Drain(t.Context()); err != nil || len(a.counted) > 0 {
+		t.Errorf("%v, and %d answers were not asked for", err, len(a.counted))
+	}
+	a.counted = []string{"1"}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := stack.Drain(ctx); err == nil {
+		t.Error("a drain that was given up ends without an error")
+	}
+}
