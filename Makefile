@@ -66,6 +66,7 @@ vet: ## run go vet
 .PHONY: lint
 lint: ## run golangci-lint, with the versions pinned in tools/go.mod
 	$(TOOL) golangci-lint run ./...
+	$(TOOL) golangci-lint run --build-tags deployed,services ./internal/... ./pkg/...
 
 .PHONY: format
 format: ## format the code

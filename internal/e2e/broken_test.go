@@ -410,10 +410,10 @@ func (w *watcher) complaint(tb testing.TB) string {
 
 // uses are what a function is used for, that which needs an action alone where there is one.
 func (w *watcher) uses(function, action string) []use {
-	switch {
-	case action == "parking":
+	switch action {
+	case "parking":
 		return []use{{"a message that nobody understands is parked", w.parking(function)}}
-	case action == "sqs:ChangeMessageVisibility":
+	case "sqs:ChangeMessageVisibility":
 		return []use{{"what failed comes again soon", w.retrying(function)}}
 	}
 	flow, files, read, inbox := use{"an event becomes a notification", w.flow}, use{"a push becomes entities", w.files}, use{"the catalog is read", w.read}, use{"the inbox is used", w.inbox}

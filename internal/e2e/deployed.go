@@ -36,6 +36,7 @@ type stage struct {
 	aws     aws.Config
 	topo    *topology.Topology
 	outputs map[string]string
+	since   time.Time // the start of the test that uses it
 }
 
 // theStage reads the variables and looks at the stack, once.
@@ -80,10 +81,9 @@ func Start(tb testing.TB, _, _ string) *Process {
 	alone.Lock()
 	tb.Cleanup(alone.Unlock)
 	s.empty(tb)
+	s.since = time.Now()
 	state := filepath.Join(tb.TempDir(), "state")
-	p := launch(tb, &Process{State: state, Config: s.config}, "attach", "--env", s.name, "--config", s.config, "--addr", s.addr, "--state", state)
-	p.since = time.Now()
-	return p
+	return launch(tb, &Process{State: state, Config: s.config}, "attach", "--env", s.name, "--config", s.config, "--addr", s.addr, "--state", state)
 }
 
 // empty deletes all items of the table and all messages that wait.
@@ -196,7 +196,7 @@ func (p *Process) Log(tb testing.TB) string {
 		}
 		for _, group := range groups.LogGroups {
 			pages := cloudwatchlogs.NewFilterLogEventsPaginator(client, &cloudwatchlogs.FilterLogEventsInput{
-				LogGroupName: group.LogGroupName, StartTime: aws.Int64(p.since.UnixMilli()),
+				LogGroupName: group.LogGroupName, StartTime: aws.Int64(s.since.UnixMilli()),
 			})
 			for pages.HasMorePages() {
 				page, err := pages.NextPage(tb.Context())

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -46,23 +45,6 @@ func (p *Process) commit(tb testing.TB, c change) push {
 	var made push
 	p.local(tb, http.MethodPost, "/sample/commit", c, &made)
 	return made
-}
-
-// commitOn is commit for a process that may be killed meanwhile.
-func commitOn(ctx context.Context, p *Process, token string, c change) (made push, err error) {
-	data, err := json.Marshal(c)
-	if err != nil {
-		return push{}, err
-	}
-	response, answer, err := p.try(ctx, http.MethodPost, "/_local/sample/commit", map[string]string{"Authorization": "Bearer " + token}, data)
-	if err != nil {
-		return push{}, err
-	}
-	if response.StatusCode != http.StatusOK {
-		return push{}, fmt.Errorf("%s %s", response.Status, answer)
-	}
-	err = json.Unmarshal(answer, &made)
-	return made, err
 }
 
 // gitHub returns the headers of a signed webhook.

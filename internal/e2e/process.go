@@ -55,7 +55,6 @@ type Process struct {
 	Config string
 	Output string // what it printed on stdout after the line that says it is ready
 
-	since  time.Time
 	cmd    *exec.Cmd
 	log    *log
 	exited chan error
