@@ -23,13 +23,13 @@ build: ## build bin/callboard
 
 .PHONY: package
 package: ## build the Lambda functions: dist/<name>/ and dist/<name>.zip for ARCH (arm64)
-	@for main in functions/*/lambda; do \
-		name=$$(basename $$(dirname $$main)) && mkdir -p dist/$$name && \
-		CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) $(GO) build -trimpath -buildvcs=false -tags lambda.norpc -ldflags '-s -w -buildid=' -o dist/$$name/bootstrap ./$$main && \
-		cp $(CONFIG) dist/$$name/events-config.json && \
-		$(GO) run -C tools ./zip ../dist/$$name ../dist/$$name.zip && \
-		ls -l dist/$$name.zip | awk '{ printf "  %-30s %5.1f MB\n", $$NF, $$5 / 1e6 }' || exit 1; \
-	done
+	@folders=; for main in functions/*/lambda; do \
+		name=$$(basename $$(dirname $$main)) && mkdir -p dist/$$name && folders="$$folders ../dist/$$name" && \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) $(GO) build -trimpath -buildvcs=false -tags lambda.norpc -ldflags '-s -w' -o dist/$$name/bootstrap ./$$main && \
+		cp $(CONFIG) dist/$$name/events-config.json || exit 1; \
+	done; \
+	$(GO) run -C tools ./zip $$folders && \
+	ls -l dist/*.zip | awk '{ printf "  %-30s %5.1f MB\n", $$NF, $$5 / 1e6 }'
 
 .PHONY: test
 test: ## run all tests that need nothing but Go

@@ -33,7 +33,7 @@ func BenchmarkStart(b *testing.B) {
 // build makes a function as `make package` does, for this machine, and returns its folder.
 func build(b *testing.B, name, path string) string {
 	folder := filepath.Join(b.TempDir(), name)
-	run(b, "build", "-trimpath", "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w -buildid=", "-o", filepath.Join(folder, "bootstrap"), path)
+	run(b, "build", "-trimpath", "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w", "-o", filepath.Join(folder, "bootstrap"), path)
 	config, err := os.ReadFile("../events-config.json")
 	if err != nil {
 		b.Fatal(err)

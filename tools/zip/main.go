@@ -1,22 +1,29 @@
-// Command zip makes the archive of a Lambda function: the files of a folder, the same bytes for the same content.
+// Command zip makes the archives of Lambda functions: for each FOLDER its files, in FOLDER.zip beside it. The same content
+// gives the same bytes.
 package main
 
 import (
 	"archive/zip"
-	"compress/flate"
+	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 )
 
 func main() {
-	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: zip FOLDER ARCHIVE")
+	if len(os.Args) < 2 {
+		fmt.Fprintln(os.Stderr, "usage: zip FOLDER...")
 		os.Exit(2)
 	}
-	if err := archive(os.Args[1], os.Args[2]); err != nil {
+	errs := make([]error, len(os.Args)-1)
+	var archives sync.WaitGroup
+	for i, folder := range os.Args[1:] {
+		archives.Go(func() { errs[i] = archive(folder, folder+".zip") })
+	}
+	archives.Wait()
+	if err := errors.Join(errs...); err != nil {
 		fmt.Fprintln(os.Stderr, "zip:", err)
 		os.Exit(1)
 	}
@@ -33,7 +40,6 @@ func archive(folder, path string) (err error) {
 		}
 	}()
 	w := zip.NewWriter(out)
-	w.RegisterCompressor(zip.Deflate, func(out io.Writer) (io.WriteCloser, error) { return flate.NewWriter(out, flate.BestCompression) })
 	files, err := os.ReadDir(folder) // sorted by name
 	if err != nil {
 		return err
