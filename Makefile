@@ -26,7 +26,7 @@ package: ## build the Lambda functions: dist/<name>/ and dist/<name>.zip for ARC
 	@folders=; for main in functions/*/lambda; do \
 		name=$$(basename $$(dirname $$main)) && mkdir -p dist/$$name && folders="$$folders ../dist/$$name" && \
 		CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) $(GO) build -trimpath -buildvcs=false -tags lambda.norpc -ldflags '-s -w' -o dist/$$name/bootstrap ./$$main && \
-		cp $(CONFIG) dist/$$name/events-config.json || exit 1; \
+		chmod 755 dist/$$name/bootstrap && install -m 644 $(CONFIG) dist/$$name/events-config.json || exit 1; \
 	done; \
 	$(GO) run -C tools ./zip $$folders && \
 	ls -l dist/*.zip | awk '{ printf "  %-30s %5.1f MB\n", $$NF, $$5 / 1e6 }'
@@ -53,7 +53,7 @@ aws-local-test: ## deploy to an emulator of AWS on this machine and run the end-
 
 .PHONY: aws-test
 aws-test: ## deploy the stage STAGE to where the settings of AWS lead, and run the end-to-end suite on it
-	@CONFIG=internal/e2e/testdata/events-config.json tools/services/aws-stage $(STAGE) $(E2E)
+	@CONFIG=internal/e2e/testdata/events-config.json tools/services/aws-stage $(or $(STAGE),$(error say which: make aws-test STAGE=<name>)) $(E2E)
 
 .PHONY: infra-check
 infra-check: ## test the CDK app and check its template (Node, Python)
@@ -62,6 +62,7 @@ infra-check: ## test the CDK app and check its template (Node, Python)
 .PHONY: vet
 vet: ## run go vet
 	$(GO) vet ./...
+	$(GO) vet -tags deployed,services ./...
 
 .PHONY: lint
 lint: ## run golangci-lint, with the versions pinned in tools/go.mod
@@ -86,4 +87,4 @@ bench: ## run the benchmarks and print their tables; ratios within one run are w
 
 .PHONY: clean
 clean: ## remove what was built; the state in .callboard stays
-	rm -rf bin dist
+	rm -rf bin dist cdk.out

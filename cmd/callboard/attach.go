@@ -16,6 +16,7 @@ import (
 	"github.com/callboard/callboard/internal/awsclient/profile"
 	"github.com/callboard/callboard/internal/awsstack"
 	"github.com/callboard/callboard/internal/config"
+	"github.com/callboard/callboard/internal/embedded"
 	"github.com/callboard/callboard/internal/front"
 	"github.com/callboard/callboard/internal/sample"
 	"github.com/callboard/callboard/internal/secrets"
@@ -28,12 +29,18 @@ type attachCommand struct {
 	Env    string `help:"The environment, as in \"cdk deploy -c env=NAME\"." placeholder:"NAME"`
 	Config string `help:"The configuration that was deployed." default:"events-config.json" placeholder:"FILE"`
 	Addr   string `help:"The address to listen on; port 0 picks a free one." default:"127.0.0.1:8080"`
-	State  string `help:"The folder for the secrets of senders and the sample repositories." default:".callboard/aws" placeholder:"DIR"`
+	State  string `help:"The folder for the secrets of senders and the sample repositories (.callboard/aws-NAME, or .callboard/aws)." placeholder:"DIR"`
 }
 
 // Run answers for a deployed stack until ctx ends: it hands requests on to it, and lets the other commands work with
 // it as with callboard dev.
 func (c *attachCommand) Run(ctx context.Context, s streams) error {
+	if c.State == "" {
+		c.State = strings.TrimSuffix(defaultState+"/aws-"+c.Env, "-")
+	}
+	if err := c.take(ctx); err != nil {
+		return err
+	}
 	conf, topo, err := loadDeployed(c.Config, c.Env)
 	if err != nil {
 		return err
@@ -50,16 +57,13 @@ func (c *attachCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(c.State, 0o700); err != nil {
-		return events.Wrap(err, events.CodeUnavailable, "the state folder %s cannot be created", c.State)
-	}
-	defer func() { _ = os.RemoveAll(c.secrets()) }() // they belong to the stack
-	if err := c.copySecrets(ctx, cfg, conf); err != nil {
-		return err
-	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Addr)
 	if err != nil {
 		return events.Wrap(err, events.CodeUnavailable, "cannot listen on %s; choose another address with --addr", c.Addr)
+	}
+	defer func() { _ = os.RemoveAll(c.secrets()) }() // they belong to the stack
+	if err := c.copySecrets(ctx, cfg, conf); err != nil {
+		return errors.Join(err, l.Close())
 	}
 	h := &front.Handler{Running: front.NewRunning("http://" + reachable(l.Addr())), Version: version(), Gateway: gateway}
 	routes := &localRoutes{trace: finder(cfg, topo), drain: stack.Drain}
@@ -100,6 +104,20 @@ func (c *attachCommand) serve(ctx context.Context, s streams, conf *config.Confi
 	defer cancel()
 	if server.Shutdown(stopping) != nil {
 		return server.Close()
+	}
+	return nil
+}
+
+// take makes sure that the state folder is there and nobody else's: the secrets in it go at the end.
+func (c *attachCommand) take(ctx context.Context) error {
+	if err := os.MkdirAll(c.State, 0o700); err != nil {
+		return events.Wrap(err, events.CodeUnavailable, "the state folder %s cannot be created", c.State)
+	}
+	if running, err := front.Find(ctx, c.State); err == nil {
+		return events.Errorf(events.CodeUnavailable, "the state folder %s is in use by the callboard at %s: stop that one or choose another folder with --state", c.State, running.URL)
+	}
+	if embedded.IsState(c.State) {
+		return events.Errorf(events.CodeInvalid, "the folder %s is the state of a callboard dev, with secrets of its own: choose another one with --state", c.State)
 	}
 	return nil
 }

@@ -127,7 +127,7 @@ func (c *sendCommand) hook(ctx context.Context, t config.Topic, delivery string,
 	case gitHubSamples[c.Event] == "":
 		return hook{}, events.Errorf(events.CodeNotFound, "there is no sample %q; send a --file, or one of:%s", c.Event, list(gitHubSamples))
 	case engineErr != nil:
-		return hook{}, events.Wrap(engineErr, events.CodeNotFound, "a sample needs a running callboard dev with its sample repository server; without one send a --file")
+		return hook{}, events.Wrap(engineErr, events.CodeNotFound, "a sample needs a running callboard dev or attach with a sample repository server; without one send a --file")
 	}
 	var h hook
 	err := local{engine: engine}.call(ctx, http.MethodPost, "/sample/"+c.Event, nil, &h)

@@ -23,6 +23,7 @@ const (
 	reasonOtherRef   = "not the tracked branch"
 	reasonBranchGone = "the branch was deleted"
 	reasonGone       = "the repository was deleted"
+	reasonThere      = "the repository is said to be deleted and is there"
 	reasonNoBranch   = "the repository has no tracked branch yet"
 	reasonOlder      = "another repository that had the name before was deleted"
 )
@@ -32,6 +33,7 @@ const attempts = 5
 
 // Reader reads repositories of one host. Errors have the codes of [scm.GitHub].
 type Reader interface {
+	Exists(ctx context.Context, repo scm.Repository) (bool, error)
 	Head(ctx context.Context, repo scm.Repository, branch string) (string, error)
 	Compare(ctx context.Context, repo scm.Repository, base, head string) (scm.Comparison, error)
 	Tree(ctx context.Context, repo scm.Repository, sha string) ([]string, error)
@@ -94,13 +96,15 @@ func (h *Handler) try(ctx context.Context, hint hint) error {
 		return events.Errorf(events.CodeInternal, "there is no client for the host %s; add it to integrations.github", hint.provider.Host)
 	}
 	if hint.deleted {
-		hint.branch = cmp.Or(hint.branch, known.Branch)
 		gone, err := isGone(ctx, reader, hint, known)
 		if err != nil {
 			return err
 		}
 		if gone {
 			return h.remove(ctx, hint, known)
+		}
+		if hint.branch == "" {
+			return events.Drop(reasonThere)
 		}
 	}
 	seen, err := look(ctx, reader, hint, known)
@@ -131,17 +135,14 @@ const settling = time.Minute
 // isGone tells whether a repository that is said to be deleted is. The event is only a hint: the type of an event is in
 // a header that GitHub does not sign, so another event with the action "deleted" can be sent again as this one.
 func isGone(ctx context.Context, reader Reader, hint hint, known catalogstore.Repository) (bool, error) {
-	if known.Deleted || hint.isOlder(known) || hint.branch == "" {
+	if known.Deleted || hint.isOlder(known) {
 		return true, nil // nothing is removed
 	}
-	_, err := reader.Head(ctx, hint.repo, hint.branch)
-	switch {
-	case events.ErrorCode(err) == events.CodeNotFound:
-		return true, nil
-	case err == nil && time.Since(hint.cause.Time) < settling:
+	there, err := reader.Exists(ctx, hint.repo)
+	if there && time.Since(hint.cause.Time) < settling {
 		return false, events.Errorf(events.CodeUnavailable, "the repository %s is said to be deleted and is still there; it is looked at again", hint.repo.FullName())
 	}
-	return false, err
+	return err == nil && !there, err
 }
 
 // remove takes everything of a repository out of the catalog and leaves a mark that it was there.

@@ -1,6 +1,7 @@
 package catalogsync_test
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"net/http"
@@ -404,6 +405,10 @@ func TestForgedDeletion(t *testing.T) {
 	}
 	forged.Time = time.Now().Add(-time.Hour)
 	w.done(forged)
+	w.wantCatalog(map[string]string{"component:default/a": "one catalog-info.yaml"})
+	// One from before the branch was given another name.
+	forged.Payload = bytes.ReplaceAll(forged.Payload, []byte(`"default_branch":"main"`), []byte(`"default_branch":"master"`))
+	w.deliver(forged)
 	w.wantCatalog(map[string]string{"component:default/a": "one catalog-info.yaml"})
 }
 

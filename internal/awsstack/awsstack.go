@@ -1,5 +1,5 @@
-// Package awsstack is a deployed stack of Callboard, seen from a terminal: where its API is, whether its queues are
-// empty, and the secrets that its senders need.
+// Package awsstack is a deployed stack of Callboard, seen from a terminal: where its API is, and whether its queues are
+// empty.
 package awsstack
 
 import (
@@ -76,6 +76,7 @@ func (s *Stack) Gateway() (http.Handler, error) {
 	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(target)
 		r.Out.Host = api.Host
+		r.Out.URL.RawQuery = r.In.URL.RawQuery // also where it is odd: that is for the API to say
 	}}
 	if client, ok := s.aws.HTTPClient.(*awshttp.BuildableClient); ok { // knows the certificates to trust
 		proxy.Transport = client.GetTransport()
@@ -83,14 +84,18 @@ func (s *Stack) Gateway() (http.Handler, error) {
 	return proxy, nil
 }
 
-// Drain waits until nothing is in the queues that functions read. SQS counts approximately, so they have to be empty
-// twice.
+// Drain waits until nothing is in the queues that functions read. They have to be empty for a while: SQS counts
+// approximately, and does not see what is on its way through SNS. In AWS both may be late by more than this waits for.
 func (s *Stack) Drain(ctx context.Context) error {
 	const rest = 250 * time.Millisecond
+	quiet := 2
+	if s.aws.BaseEndpoint == nil { // AWS itself, and no emulator
+		quiet = 20
+	}
 	client := sqs.NewFromConfig(s.aws)
 	tick := time.NewTicker(rest)
 	defer tick.Stop()
-	for empty := 0; empty < 2; {
+	for empty := 0; empty < quiet; {
 		n, err := s.waiting(ctx, client)
 		if err != nil {
 			return err

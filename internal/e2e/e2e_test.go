@@ -118,6 +118,9 @@ func (p *Process) components(tb testing.TB) map[string]string {
 	return found
 }
 
+// notKnown is what the program says of an event that it has never seen.
+var notKnown = regexp.MustCompile(`event github:\S+ is not (known|in the logs)`)
+
 var printedRequest = regexp.MustCompile(`curl -H "Authorization: Bearer \$\(cat ([^)]+)\)" (http://[^/]+)(/\S+)`)
 
 // What `make run` prints leads from the first webhook to the entity, the notification and the trace.
@@ -140,7 +143,7 @@ func TestFirstWebhook(t *testing.T) {
 			t.Errorf("GET %s: %s %s, want it to contain %s", requests[i][3], response.Status, body, want)
 		}
 	}
-	out, code := p.Trace(t, id)
+	out, _, code := p.Trace(t, id)
 	for _, want := range []string{
 		"ingress", "sqs-publisher", "router", "catalog-sync", "github.push", "published catalog.changed:", "notify",
 		"+component:default/petstore", "user:default/guest",
@@ -152,13 +155,13 @@ func TestFirstWebhook(t *testing.T) {
 	if code != 0 {
 		t.Errorf("trace: exit code %d", code)
 	}
-	if _, code := p.Trace(t, "github:unknown"); code != 1 {
+	if _, stderr, code := p.Trace(t, "github:unknown"); code != 1 || !notKnown.MatchString(stderr) {
 		t.Errorf("trace of an unknown event: exit code %d, want 1", code)
 	}
 	if code := p.Interrupt(t); code != 0 {
 		t.Errorf("Ctrl-C: exit code %d, want 0", code)
 	}
-	if out, code := p.Trace(t, id); code != 0 || !strings.Contains(out, "+component:default/petstore") {
+	if out, _, code := p.Trace(t, id); code != 0 || !strings.Contains(out, "+component:default/petstore") {
 		t.Errorf("trace without an engine: exit code %d\n%s", code, out)
 	}
 }
@@ -173,7 +176,7 @@ func TestTraceParent(t *testing.T) {
 	headers["Traceparent"] = "00-" + trace + "-b7ad6b7169203331-01"
 	response, _ := p.Do(t, http.MethodPost, "/events/http/github", headers, w.Payload)
 	p.Settle(t)
-	out, _ := p.Trace(t, "--json", response.Header.Get("X-Events-Id"))
+	out, _, _ := p.Trace(t, "--json", response.Header.Get("X-Events-Id"))
 	var hops []events.Hop
 	if err := json.Unmarshal([]byte(out), &hops); err != nil {
 		t.Fatalf("%v in %s", err, out)
@@ -225,8 +228,8 @@ func TestChangedByte(t *testing.T) {
 		t.Errorf("the answer is %s %s, want 403", response.Status, body)
 	}
 	p.Settle(t)
-	if _, code := p.Trace(t, events.NewID("github", delivery)); code != 1 {
-		t.Error("something was queued")
+	if _, stderr, code := p.Trace(t, events.NewID("github", delivery)); code != 1 || !notKnown.MatchString(stderr) {
+		t.Errorf("something was queued: exit code %d, %s", code, stderr)
 	}
 	if got := p.components(t); len(got) != 0 {
 		t.Errorf("the catalog has %v, want nothing", got)

@@ -24,10 +24,9 @@ func Start(tb testing.TB, config, state string) *Process {
 }
 
 // Trace runs `callboard trace`.
-func (p *Process) Trace(tb testing.TB, args ...string) (stdout string, code int) {
+func (p *Process) Trace(tb testing.TB, args ...string) (stdout, stderr string, code int) {
 	tb.Helper()
-	stdout, _, code = Run(tb, append([]string{"trace", "--state", p.State}, args...)...)
-	return stdout, code
+	return Run(tb, append([]string{"trace", "--state", p.State}, args...)...)
 }
 
 // Log returns what the functions have logged.

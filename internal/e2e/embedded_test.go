@@ -27,6 +27,9 @@ func TestStateFolder(t *testing.T) {
 		t.Errorf("engine.json: %v %v, want mode 0600", info, err)
 	}
 	p.Kill(t)
+	if _, stderr, code := Run(t, "attach", "--config", config, "--state", p.State); code != 1 || !strings.Contains(stderr, "is the state of a callboard dev") {
+		t.Errorf("attach on the folder of another: exit code %d, %q; want it refused", code, stderr)
+	}
 	if _, stderr, code := Run(t, "send", "--state", p.State, "--config", config, "github", "push"); code != 1 || !strings.Contains(stderr, "no callboard runs") {
 		t.Errorf("send with a stale engine.json: exit code %d, %q", code, stderr)
 	}

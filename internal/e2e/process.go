@@ -57,7 +57,7 @@ type Process struct {
 
 	cmd    *exec.Cmd
 	log    *log
-	exited chan error
+	exited chan struct{}
 	client *http.Client
 }
 
@@ -83,7 +83,7 @@ func (l *log) String() string {
 // launch runs the program with the arguments and waits until it says that it is ready.
 func launch(tb testing.TB, p *Process, args ...string) *Process {
 	tb.Helper()
-	p.log, p.exited, p.client = &log{}, make(chan error, 1), &http.Client{Timeout: patience}
+	p.log, p.exited, p.client = &log{}, make(chan struct{}), &http.Client{Timeout: patience}
 	p.cmd = exec.CommandContext(context.WithoutCancel(tb.Context()), binary, args...)
 	p.cmd.Stderr = p.log
 	stdout, err := p.cmd.StdoutPipe()
@@ -106,10 +106,12 @@ func launch(tb testing.TB, p *Process, args ...string) *Process {
 	}
 	go func() {
 		_, _ = io.Copy(io.Discard, stdout)
-		p.exited <- p.cmd.Wait()
+		_ = p.cmd.Wait()
+		close(p.exited)
 	}()
 	tb.Cleanup(func() {
 		_ = p.cmd.Process.Kill()
+		<-p.exited
 		if tb.Failed() {
 			tb.Logf("log of the process:\n%s", tail(p.log.String(), 40))
 		}

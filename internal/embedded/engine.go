@@ -50,6 +50,12 @@ type Engine struct {
 	db     *bolt.DB
 }
 
+// IsState tells whether a folder is a state folder.
+func IsState(folder string) bool {
+	_, err := os.Stat(filepath.Join(folder, databaseFile))
+	return err == nil
+}
+
 // Open opens a state folder, and creates it where there is none. It fails with [events.CodeUnavailable] if
 // another process has it open.
 func Open(folder string, queues []QueueSpec, subscriptions map[string][]string) (_ *Engine, err error) {
@@ -285,8 +291,8 @@ func (s *Server) handler(running front.Running) http.Handler {
 
 // FindHops reads the trace of an event in a folder that no engine has open.
 func FindHops(folder, id string) ([]events.Hop, error) {
-	if _, err := os.Stat(filepath.Join(folder, databaseFile)); err != nil {
-		return nil, events.Wrap(err, events.CodeNotFound, "there is no state in the folder %s", folder)
+	if !IsState(folder) {
+		return nil, events.Errorf(events.CodeNotFound, "there is no state in the folder %s", folder)
 	}
 	db, err := bolt.Open(filepath.Join(folder, databaseFile))
 	if err != nil {

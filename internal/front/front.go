@@ -119,7 +119,7 @@ func Retract(folder string) error {
 // Find returns how to reach the front of a state folder. It fails with [events.CodeNotFound] if none runs, also
 // where one that was killed left its address behind.
 func Find(ctx context.Context, folder string) (Running, error) {
-	none := events.Errorf(events.CodeNotFound, "no callboard runs on the state folder %s: start one with \"callboard dev\"", folder)
+	none := events.Errorf(events.CodeNotFound, "no callboard runs on the state folder %s: start one with \"callboard dev\" or \"callboard attach\"", folder)
 	data, err := os.ReadFile(filepath.Join(folder, fileName)) //nolint:gosec // the operator says which folder
 	if errors.Is(err, fs.ErrNotExist) {
 		return Running{}, none

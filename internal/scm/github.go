@@ -116,6 +116,15 @@ func (g *GitHub) Head(ctx context.Context, repo Repository, branch string) (stri
 	return ref.Object.SHA, nil
 }
 
+// Exists tells whether there is a repository, as far as the token may see it.
+func (g *GitHub) Exists(ctx context.Context, repo Repository) (bool, error) {
+	err := g.readJSON(ctx, request{repo: repo, what: "description"}, &struct{}{})
+	if events.ErrorCode(err) == events.CodeNotFound {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // Compare returns what lies between two commits. GitHub lists at most 300 files, without saying whether
 // there are more, and compares from the merge base.
 //
@@ -336,7 +345,10 @@ func (g *GitHub) get(ctx context.Context, r request) (*http.Response, error) {
 	if !plainSegment(r.repo.Owner) || !plainSegment(r.repo.Name) {
 		return nil, events.Errorf(events.CodeInvalid, "%q is not the name of a repository", r.repo.FullName())
 	}
-	address := "repos/" + url.PathEscape(r.repo.Owner) + "/" + url.PathEscape(r.repo.Name) + "/" + r.path
+	address := "repos/" + url.PathEscape(r.repo.Owner) + "/" + url.PathEscape(r.repo.Name)
+	if r.path != "" {
+		address += "/" + r.path
+	}
 	if len(r.query) > 0 {
 		address += "?" + r.query.Encode()
 	}

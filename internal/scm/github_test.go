@@ -104,6 +104,29 @@ func checkCode(t *testing.T, err error, want events.Code) {
 	}
 }
 
+func TestExists(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name  string
+		reply reply
+		want  bool
+		code  events.Code
+	}{
+		{"there", reply{body: `{"id":1,"full_name":"acme/petstore"}`}, true, ""},
+		{"gone", notFound(), false, ""},
+		{"HTML", reply{header: map[string]string{"Content-Type": "text/html"}, body: "<html>log in</html>"}, false, events.CodeUnavailable},
+		{"forbidden", reply{status: 403, body: `{"message":"no"}`}, false, events.CodeForbidden},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := newFake(t, map[string]reply{"/repos/acme/petstore": tc.reply}).client(t).Exists(t.Context(), petstore)
+			if got != tc.want || events.ErrorCode(err) != tc.code {
+				t.Errorf("%t, %v; want %t, code %q", got, err, tc.want, tc.code)
+			}
+		})
+	}
+}
+
 func TestHead(t *testing.T) {
 	t.Parallel()
 	ref := func(name, kind, sha string) string {

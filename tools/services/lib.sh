@@ -39,8 +39,9 @@ work=$(mktemp -d)
 pids=()
 stop() {
 	local pid
-	for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-	for pid in "${pids[@]}"; do
+	trap '' INT TERM # a second Ctrl-C must not leave half of it behind
+	for pid in ${pids[@]+"${pids[@]}"}; do kill "$pid" 2>/dev/null || true; done
+	for pid in ${pids[@]+"${pids[@]}"}; do
 		for _ in $(seq 50); do kill -0 "$pid" 2>/dev/null && sleep 0.1; done
 		kill -9 "$pid" 2>/dev/null || true
 		wait "$pid" 2>/dev/null || true
@@ -55,6 +56,13 @@ free_ports() { # <number>
 import socket, sys
 sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(int(sys.argv[1]))]
 print(*[s.getsockname()[1] for s in sockets])' "$1"
+}
+
+# unused <port> <variable>: ends the script where somebody answers on the port already.
+unused() {
+	(exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null || return 0
+	echo "$0: somebody listens on port $1 of this machine already; choose another one with $2" >&2
+	exit 1
 }
 
 # start <name> <command…>: in the background, with its output in a file and nothing of the caller's AWS settings.

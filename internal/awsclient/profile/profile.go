@@ -3,6 +3,7 @@
 package profile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -52,7 +53,7 @@ func explain(err error) error {
 
 // profileFlag is what makes the AWS CLI use the profile that is used here.
 func profileFlag() string {
-	if name := os.Getenv("AWS_PROFILE"); name != "" {
+	if name := cmp.Or(os.Getenv("AWS_PROFILE"), os.Getenv("AWS_DEFAULT_PROFILE")); name != "" {
 		return " --profile " + name
 	}
 	return ""
