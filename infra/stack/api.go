@@ -6,6 +6,7 @@ import (
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsapigatewayv2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awskms"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awslambda"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awslogs"
 	"github.com/aws/constructs-go/constructs/v10"
@@ -33,7 +34,7 @@ type api struct {
 }
 
 // newAPI adds the HTTP API with its routes.
-func newAPI(scope constructs.Construct, t *topology.Topology, functions map[string]*function, o Options) *api {
+func newAPI(scope constructs.Construct, t *topology.Topology, functions map[string]*function, key awskms.IKey, o Options) *api {
 	http := awsapigatewayv2.NewCfnApi(scope, jsii.String("Api"), &awsapigatewayv2.CfnApiProps{
 		Name: jsii.String(t.Prefix), ProtocolType: jsii.String("HTTP"),
 		Description: jsii.String("Webhooks, the catalog and notifications"),
@@ -41,7 +42,7 @@ func newAPI(scope constructs.Construct, t *topology.Topology, functions map[stri
 	http.OverrideLogicalId(jsii.String("Api"))
 	// Below /aws/vendedlogs/ the policy for the delivery of logs does not grow with each API.
 	logGroup := awslogs.NewLogGroup(scope, jsii.String("ApiLog"), &awslogs.LogGroupProps{
-		LogGroupName: jsii.String("/aws/vendedlogs/" + t.Prefix + "/api"), Retention: logRetention, RemovalPolicy: awscdk.RemovalPolicy_DESTROY,
+		LogGroupName: jsii.String("/aws/vendedlogs/" + t.Prefix + "/api"), Retention: logRetention, EncryptionKey: key, RemovalPolicy: awscdk.RemovalPolicy_DESTROY,
 	})
 	pin(logGroup, "ApiLog")
 	stage := awsapigatewayv2.NewCfnStage(scope, jsii.String("ApiStage"), &awsapigatewayv2.CfnStageProps{

@@ -5,6 +5,7 @@ import (
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awskms"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awslambda"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awslogs"
 	"github.com/aws/constructs-go/constructs/v10"
@@ -33,11 +34,12 @@ type function struct {
 
 // newFunction adds a function that runs the program in the folder code with an environment, and may do what grants say
 // and write its log.
-func newFunction(scope constructs.Construct, f topology.Function, code string, environment map[string]*string, grants []grant, o Options) *function {
+func newFunction(scope constructs.Construct, f topology.Function, code string, environment map[string]*string, grants []grant, key awskms.IKey, o Options) *function {
 	id := logicalID("Function", f.Name)
 	logGroup := awslogs.NewLogGroup(scope, jsii.String(id+"Log"), &awslogs.LogGroupProps{
 		LogGroupName:  jsii.String(f.LogGroup()),
 		Retention:     logRetention,
+		EncryptionKey: key,
 		RemovalPolicy: awscdk.RemovalPolicy_DESTROY,
 	})
 	pin(logGroup, id+"Log")

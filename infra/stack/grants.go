@@ -134,7 +134,7 @@ func (b *builder) secretGrants(f topology.Function) []grant {
 	for _, name := range f.Secrets {
 		switch kind, target, reference := isReference(name); {
 		case !reference:
-			values = append(values, b.secrets[name].AttrId()) // the ARN, as Ref is; not every emulator knows that
+			values = append(values, b.secrets[name])
 		case kind == "secretsmanager":
 			values = append(values, jsii.String(target))
 		case kind == "ssm":
@@ -155,6 +155,9 @@ func (b *builder) secretGrants(f topology.Function) []grant {
 
 // check refuses what a stack cannot do, before anything is made.
 func check(t *topology.Topology, c *config.Config, o Options) error {
+	if len(t.Prefix) > maxBucketPrefix {
+		return events.Errorf(events.CodeInvalid, "the prefix %q is too long for the name of the bucket: it can have %d characters", t.Prefix, maxBucketPrefix)
+	}
 	known := works(c)
 	reserved := 0
 	for _, f := range t.Functions {

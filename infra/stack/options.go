@@ -16,12 +16,19 @@ import (
 type Options struct {
 	// Environment is the end of the prefix of all names; "" deploys with the prefix of the configuration alone.
 	Environment string
-	// Retain keeps and protects what holds data when the stack goes.
+	// Retain keeps what holds data when the stack goes, and protects it.
 	Retain bool
+	// Protect makes CloudFormation refuse to delete the stack.
+	Protect bool
+	// Adopt uses the table, the bucket and the secrets that an earlier stack with this prefix has left, by their names,
+	// and neither makes nor deletes them.
+	Adopt bool
 	// Architecture of the functions, "arm64" or "x86_64".
 	Architecture string
 	// CustomerKey encrypts everything with a KMS key of the stack in place of the keys of the services.
 	CustomerKey bool
+	// KeyARN is a key that exists already, in the place of a key of the stack; "" for none.
+	KeyARN string
 	// Tracing sends traces to X-Ray.
 	Tracing bool
 	// Emulator leaves out what watches and is not known to emulators of AWS: saved queries, and alarms on expressions.
@@ -39,6 +46,7 @@ type Options struct {
 var (
 	environmentName = regexp.MustCompile(`^[a-z0-9-]{1,20}$`)
 	domainName      = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]*\.[a-z]{2,}$`)
+	keyARN          = regexp.MustCompile(`^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$`)
 )
 
 // ReadOptions reads the options from the context; context returns nil for a name without a value. It fails with
@@ -47,9 +55,8 @@ func ReadOptions(context func(name string) any) (Options, error) {
 	r := reader{context: context}
 	o := Options{
 		Environment:  r.text("env", ""),
-		Retain:       r.boolean("retain", true),
+		Adopt:        r.boolean("adopt", false),
 		Architecture: r.text("arch", "arm64"),
-		CustomerKey:  r.boolean("customerKey", false),
 		Tracing:      r.boolean("tracing", false),
 		Emulator:     r.boolean("emulator", false),
 		AlarmEmail:   r.text("alarmEmail", ""),
@@ -58,6 +65,12 @@ func ReadOptions(context func(name string) any) (Options, error) {
 		Rate:         r.number("rate", 100),
 		Burst:        r.number("burst", 200),
 		Reserved:     r.numbers("reserved"),
+	}
+	o.Retain = r.boolean("retain", true)
+	o.Protect = r.boolean("protect", o.Retain)
+	o.CustomerKey, o.KeyARN = r.key("customerKey")
+	if o.Adopt && o.CustomerKey {
+		r.failf("customerKey", "is true: with \"adopt\" write the ARN of the key that encrypts what is adopted")
 	}
 	if o.Environment != "" && !environmentName.MatchString(o.Environment) {
 		r.failf("env", "is %q: write at most 20 lower-case letters, digits and \"-\"", o.Environment)
@@ -114,6 +127,18 @@ func (r *reader) boolean(name string, absent bool) bool {
 		r.failf(name, "is %v: write true or false", v)
 	}
 	return absent
+}
+
+// key reads whether the stack makes a key, or the ARN of one that exists.
+func (r *reader) key(name string) (own bool, arn string) {
+	v, ok := r.context(name).(string)
+	if !ok || v == "true" || v == "false" {
+		return r.boolean(name, false), ""
+	}
+	if !keyARN.MatchString(v) {
+		r.failf(name, "is %q: write true, false or the ARN of a key", v)
+	}
+	return false, v
 }
 
 func (r *reader) number(name string, absent int) int {

@@ -19,9 +19,16 @@ const maxResources = 400
 
 // wildcards are the statements that may have a wildcard, each with its reason.
 var wildcards = map[string]string{
-	`xray:PutTelemetryRecords,xray:PutTraceSegments *`:                                                          "X-Ray has no resources",
-	`s3:DeleteObject,s3:GetObject,s3:PutObject {"Fn::Join":["",[{"Fn::GetAtt":["Blobs","Arn"]},"/catalog/*"]]}`: "the keys of blobs are made while it runs",
-	`s3:GetObject {"Fn::Join":["",[{"Fn::GetAtt":["Blobs","Arn"]},"/catalog/*"]]}`:                              "the keys of blobs are made while it runs",
+	`xray:PutTelemetryRecords,xray:PutTraceSegments *`:                                                           "X-Ray has no resources",
+	`s3:DeleteObject,s3:GetObject,s3:PutObject {"Fn::Join":["",[{"Fn::GetAtt":["Blobs","Arn"]},"/catalog/*"]]}`:  "the keys of blobs are made while it runs",
+	`s3:GetObject {"Fn::Join":["",[{"Fn::GetAtt":["Blobs","Arn"]},"/catalog/*"]]}`:                               "the keys of blobs are made while it runs",
+	`s3:DeleteObject,s3:GetObject,s3:PutObject ` + adoptedBucket("/catalog/*"):                                   "the keys of blobs are made while it runs",
+	`s3:GetObject ` + adoptedBucket("/catalog/*"):                                                                "the keys of blobs are made while it runs",
+	`secretsmanager:GetSecretValue ` + ofAccount("secretsmanager", "secret:callboard-dev/builds-webhook-??????"): "Secrets Manager chooses the last six characters",
+	`secretsmanager:GetSecretValue ` + ofAccount("secretsmanager", "secret:callboard-dev/ghe-token-??????"):      "Secrets Manager chooses the last six characters",
+	`secretsmanager:GetSecretValue ` + ofAccount("secretsmanager", "secret:callboard-dev/github-token-??????"):   "Secrets Manager chooses the last six characters",
+	`secretsmanager:GetSecretValue ` + ofAccount("secretsmanager", "secret:callboard-dev/github-webhook-??????"): "Secrets Manager chooses the last six characters",
+	`secretsmanager:GetSecretValue ` + ofAccount("secretsmanager", "secret:callboard-dev/portal-token-??????"):   "Secrets Manager chooses the last six characters",
 }
 
 // rule is something that holds for every stack.
@@ -271,7 +278,7 @@ func TestRules(t *testing.T) {
 	for _, r := range rules {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
-			for _, v := range []*variant{plain, full, nagged} {
+			for _, v := range []*variant{plain, full, adopted, nagged} {
 				for _, o := range r.offenders(v.template(t)) {
 					t.Errorf("%s: %s", v.name, o)
 				}
@@ -294,7 +301,7 @@ func TestRules(t *testing.T) {
 func TestWildcardsAreNeeded(t *testing.T) {
 	t.Parallel()
 	kept := maps.Clone(wildcards)
-	for _, v := range []*variant{plain, full} {
+	for _, v := range []*variant{plain, full, adopted} {
 		tpl := v.template(t)
 		for _, role := range tpl.ids("AWS::IAM::Role") {
 			for _, s := range tpl.roleStatements(role) {
@@ -309,10 +316,12 @@ func TestWildcardsAreNeeded(t *testing.T) {
 	}
 }
 
+// kinds are those of resources that hold data, or what it is encrypted with.
+var kinds = []string{"AWS::DynamoDB::GlobalTable", "AWS::S3::Bucket", "AWS::SecretsManager::Secret", "AWS::KMS::Key"}
+
 // Stateful resources, whose ids and fate must not change, unless the stack is one to throw away.
 func TestStateful(t *testing.T) {
 	t.Parallel()
-	kinds := []string{"AWS::DynamoDB::GlobalTable", "AWS::S3::Bucket", "AWS::SecretsManager::Secret", "AWS::KMS::Key"}
 	for _, test := range []struct {
 		v         *variant
 		policy    string
@@ -347,6 +356,7 @@ func TestCustomerKey(t *testing.T) {
 	tpl := full.template(t)
 	for kind, property := range map[string]string{
 		"AWS::SQS::Queue": "KmsMasterKeyId", "AWS::SNS::Topic": "KmsMasterKeyId", "AWS::SecretsManager::Secret": "KmsKeyId",
+		"AWS::Logs::LogGroup": "KmsKeyId",
 	} {
 		for _, id := range tpl.ids(kind) {
 			if target(tpl.Resources[id].get(property)) != "Key" {
@@ -367,12 +377,75 @@ func TestCustomerKey(t *testing.T) {
 			t.Errorf("the key does not admit %s", service)
 		}
 	}
+	const logs = `{"Fn::Join":["",["logs.",{"Ref":"AWS::Region"},".amazonaws.com"]]}`
+	if !slices.ContainsFunc(statements(tpl.Resources["Key"].get("KeyPolicy")), func(s object) bool {
+		return text(get(s, "Principal.Service")) == logs && strings.Contains(text(get(s, "Condition.ArnLike")), ":log-group:*")
+	}) {
+		t.Errorf("the key does not admit CloudWatch Logs: %s", text(tpl.Resources["Key"].get("KeyPolicy")))
+	}
 	for _, f := range tpl.ids("AWS::Lambda::Function") {
 		role := target(tpl.Resources[f].get("Role"))
 		if tpl.roleStatements(role)[role+" UseKey"] == nil {
 			t.Errorf("%s may not use the key", f)
 		}
 	}
+}
+
+// A stack that adopts what holds data makes none of it, and works with it as the stack did that made it.
+func TestAdopted(t *testing.T) {
+	t.Parallel()
+	before, tpl := full.template(t), adopted.template(t)
+	for id, r := range before.Resources {
+		if stateful := slices.Contains(kinds, r.Type); stateful != (tpl.Resources[id] == nil) {
+			t.Errorf("%s: adopted %v", id, stateful)
+		}
+	}
+	if len(tpl.Resources) >= len(before.Resources) {
+		t.Error("nothing is adopted, or something is only for that")
+	}
+	for _, test := range []struct {
+		function, grant string
+		want            []string
+	}{
+		{"Ingress", "ReadSecrets", []string{
+			`"arn:aws:secretsmanager:eu-west-1:111122223333:secret:ghe-AbCdEf"`, ofAccount("secretsmanager", "secret:callboard-dev/builds-webhook-??????"),
+			ofAccount("secretsmanager", "secret:callboard-dev/github-webhook-??????"),
+		}},
+		{"Notify", "UseTable", []string{ofAccount("dynamodb", "table/callboard-dev-table")}},
+		{"CatalogApi", "UseBlobs", []string{adoptedBucket("/catalog/*")}},
+		{"CatalogApi", "MissBlobs", []string{adoptedBucket("")}},
+		{"Router", "UseKey", []string{`"` + oldKey + `"`}},
+	} {
+		role := target(tpl.one("AWS::Lambda::Function", test.function).get("Role"))
+		var got []string
+		for _, resource := range list(tpl.roleStatements(role)[role+" "+test.grant]["Resource"]) {
+			got = append(got, text(resource))
+		}
+		slices.Sort(got)
+		slices.Sort(test.want)
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s has the right %s on %s, not on %s", test.function, test.grant, got, test.want)
+		}
+	}
+	for _, topic := range tpl.ids("AWS::SNS::Topic") {
+		if tpl.Resources[topic].get("KmsMasterKeyId") != oldKey {
+			t.Errorf("%s is encrypted with %v", topic, tpl.Resources[topic].get("KmsMasterKeyId"))
+		}
+	}
+}
+
+// ofAccount returns the ARN of something of the account, as the template has it.
+func ofAccount(service, name string) string {
+	return `{"Fn::Join":["",["arn:",{"Ref":"AWS::Partition"},":` + service + `:",{"Ref":"AWS::Region"},":",{"Ref":"AWS::AccountId"},":` + name + `"]]}`
+}
+
+// adoptedBucket returns the ARN of the bucket without its stack, with what follows.
+func adoptedBucket(rest string) string {
+	end := `]]}`
+	if rest != "" {
+		end = `,"` + rest + `"]]}`
+	}
+	return `{"Fn::Join":["",["arn:",{"Ref":"AWS::Partition"},":s3:::callboard-dev-",{"Ref":"AWS::AccountId"},"-",{"Ref":"AWS::Region"}` + end
 }
 
 func TestOtherOptions(t *testing.T) {
@@ -542,9 +615,12 @@ func offendRoutes(t *template, functions map[string]string) []string {
 
 func offendEncryption(t *template) []string {
 	return t.each("AWS::SQS::Queue", func(_ string, q *resource) bool {
-		return q.get("SqsManagedSseEnabled") == true || target(q.get("KmsMasterKeyId")) == "Key"
+		return q.get("SqsManagedSseEnabled") == true || ownKey(q.get("KmsMasterKeyId"))
 	}, "is not encrypted")
 }
+
+// ownKey tells whether a key is that of the stack, or the one that it was given.
+func ownKey(v any) bool { return target(v) == "Key" || v == oldKey }
 
 // each returns the resources of a type that something is not true of.
 func (t *template) each(kind string, ok func(id string, r *resource) bool, otherwise string) []string {
@@ -564,9 +640,12 @@ func offendTLS(t *template) []string {
 	bad = append(bad, t.each("AWS::SNS::Topic", func(id string, _ *resource) bool {
 		return refusesPlain(t.policyOf("AWS::SNS::TopicPolicy", "Topics", id))
 	}, "takes requests without TLS")...)
-	return append(bad, t.each("AWS::S3::Bucket", func(id string, _ *resource) bool {
-		return refusesPlain(t.policyOf("AWS::S3::BucketPolicy", "Bucket", id))
-	}, "takes requests without TLS")...)
+	for _, id := range t.ids("AWS::S3::BucketPolicy") {
+		if p := t.Resources[id]; text(p.get("Bucket")) == text(t.bucket()) && refusesPlain(statements(p.get("PolicyDocument"))) {
+			return bad
+		}
+	}
+	return append(bad, "the bucket takes requests without TLS")
 }
 
 // deadLetters are the queues that take what others cannot handle or deliver.
@@ -741,10 +820,10 @@ func offendEnvironment(t *template) []string {
 			return object{"Ref": id}
 		}
 		if slices.Contains(stores, f.Name) {
-			want["CALLBOARD_TABLE"] = object{"Ref": "Table"}
+			want["CALLBOARD_TABLE"] = t.table()
 		}
 		if f.Name == topology.CatalogSync || f.Name == topology.CatalogAPI {
-			want["CALLBOARD_BUCKET"] = object{"Ref": "Blobs"}
+			want["CALLBOARD_BUCKET"] = t.bucket()
 		}
 		if f.Name == topology.Ingress {
 			want["CALLBOARD_INGEST_QUEUE_URL"] = ref("AWS::SQS::Queue", "QueueName", topology.QueueIngest)
@@ -919,7 +998,7 @@ func offendAlarms(t *template) []string {
 	}) {
 		bad = append(bad, "CloudWatch may not publish to Alarms")
 	}
-	if key := t.Resources["Alarms"].get("KmsMasterKeyId"); key != nil && target(key) != "Key" {
+	if key := t.Resources["Alarms"].get("KmsMasterKeyId"); key != nil && !ownKey(key) {
 		bad = append(bad, "CloudWatch may not use the key of Alarms")
 	}
 	return bad
@@ -957,6 +1036,9 @@ func offendSecrets(t *template) []string {
 	for _, f := range t.topo.Functions {
 		for _, name := range f.Secrets {
 			if strings.Contains(name, ":") {
+				continue
+			}
+			if t.adopted { // they are there
 				continue
 			}
 			_, s := t.named("AWS::SecretsManager::Secret", "Name", t.topo.Prefix+"/"+name)

@@ -12,7 +12,6 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awskms"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awss3"
-	"github.com/aws/aws-cdk-go/awscdk/v2/awssecretsmanager"
 	"github.com/aws/jsii-runtime-go"
 
 	"github.com/callboard/callboard/internal/config"
@@ -27,12 +26,12 @@ type builder struct {
 	options   Options
 	key       awskms.IKey // nil for the keys of the services
 	alarms    *alarms
-	table     awsdynamodb.TableV2
-	bucket    awss3.Bucket
-	secrets   map[string]awssecretsmanager.CfnSecret // by name
-	topics    map[string]*topic                      // by name
-	queues    map[string]*queue                      // by name
-	functions map[string]*function                   // by name
+	table     awsdynamodb.ITable
+	bucket    awss3.IBucket
+	secrets   map[string]*string   // ARNs by name
+	topics    map[string]*topic    // by name
+	queues    map[string]*queue    // by name
+	functions map[string]*function // by name
 	api       *api
 }
 
@@ -53,23 +52,25 @@ func New(app awscdk.App, c *config.Config, o Options, programs string) (awscdk.S
 		conf: c, topo: t, options: o,
 		stack: awscdk.NewStack(app, &t.Prefix, &awscdk.StackProps{
 			Description:           jsii.String("Callboard: webhooks to events, a software catalog and notifications"),
-			TerminationProtection: &o.Retain,
+			TerminationProtection: &o.Protect,
 		}),
-		secrets: map[string]awssecretsmanager.CfnSecret{}, topics: map[string]*topic{}, queues: map[string]*queue{}, functions: map[string]*function{},
+		secrets: map[string]*string{}, topics: map[string]*topic{}, queues: map[string]*queue{}, functions: map[string]*function{},
 	}
-	if o.CustomerKey {
+	switch {
+	case o.KeyARN != "":
+		b.key = awskms.Key_FromKeyArn(b.stack, jsii.String("Key"), &o.KeyARN)
+	case o.CustomerKey:
 		b.key = newKey(b.stack, t.Prefix, o.Retain)
 	}
 	b.alarms = newAlarms(b.stack, t.Prefix, b.key, o)
-	b.table = newTable(b.stack, t.Prefix, b.key, o.Retain)
-	b.bucket = newBucket(b.stack, b.key, o.Retain)
+	b.addStores()
 	empty := b.addSecrets()
 	for _, x := range t.Topics {
 		b.topics[x.Name] = newTopic(b.stack, x, b.key)
 	}
 	b.addQueues()
 	b.addFunctions(programs)
-	b.api = newAPI(b.stack, t, b.functions, o)
+	b.api = newAPI(b.stack, t, b.functions, b.key, o)
 	b.addSchedules()
 	b.alarms.path(b)
 	b.alarms.own(empty, b.hosts())
@@ -81,7 +82,20 @@ func New(app awscdk.App, c *config.Config, o Options, programs string) (awscdk.S
 	return b.stack, nil
 }
 
-// addSecrets adds the secrets of all functions and returns the names of those that are empty. Who answers requests
+// addStores adds the table and the bucket, or takes those that are there.
+func (b *builder) addStores() {
+	table, bucket := b.topo.Prefix+"-table", bucketName(b.topo.Prefix)
+	if b.options.Adopt {
+		b.table = awsdynamodb.TableV2_FromTableName(b.stack, jsii.String("Table"), &table)
+		b.bucket = awss3.Bucket_FromBucketName(b.stack, jsii.String("Blobs"), &bucket)
+	} else {
+		b.table = newTable(b.stack, table, b.key, b.options.Retain)
+		b.bucket = newBucket(b.stack, bucket, b.key, b.options.Retain)
+	}
+	refusePlain(b.stack, b.bucket)
+}
+
+// addSecrets adds the secrets of all functions, or takes those that are there, and returns the names of those that are empty. Who answers requests
 // checks secrets that we choose; who reads queues calls others with the secrets that they have given us.
 func (b *builder) addSecrets() (empty []string) {
 	ours := map[string]bool{}
@@ -93,7 +107,11 @@ func (b *builder) addSecrets() (empty []string) {
 		}
 	}
 	for _, name := range sortedKeys(ours) {
-		b.secrets[name] = newSecret(b.stack, b.topo.Prefix, name, ours[name], b.key, b.options.Retain)
+		if b.options.Adopt {
+			b.secrets[name] = secretARN(b.stack, b.topo.Prefix, name)
+		} else {
+			b.secrets[name] = newSecret(b.stack, b.topo.Prefix, name, ours[name], b.key, b.options.Retain)
+		}
 		if !ours[name] {
 			empty = append(empty, name)
 		}
@@ -126,7 +144,7 @@ func (b *builder) addFunctions(programs string) {
 	known := works(b.conf)
 	for _, f := range b.topo.Functions {
 		u := known[f.Name]
-		b.functions[f.Name] = newFunction(b.stack, f, filepath.Join(programs, f.Name), b.environment(f, u), b.grants(f, u), b.options)
+		b.functions[f.Name] = newFunction(b.stack, f, filepath.Join(programs, f.Name), b.environment(f, u), b.grants(f, u), b.key, b.options)
 		b.functions[f.Name].alarms(b.alarms)
 	}
 	for _, q := range b.topo.Queues {

@@ -40,14 +40,25 @@ var (
 	plain = &variant{name: "plain", config: "../../events-config.json", options: options(nil)}
 	again = &variant{name: "again", config: "../../events-config.json", options: options(nil)}
 	// A configuration and options that use everything else.
-	full = &variant{name: "full", config: "testdata/events-config.json", options: options(map[string]any{
-		"env": "dev", "retain": "false", "customerKey": "true", "arch": "x86_64", "tracing": "true", "alarmEmail": "ops@example.com",
-		"domain": "hooks.example.com", "certificate": "arn:aws:acm:eu-west-1:111122223333:certificate/1", "rate": "10",
-		"reserved": map[string]any{"ingress": 50.0},
-	})}
+	full = &variant{name: "full", config: "testdata/events-config.json", options: options(everything(map[string]any{"customerKey": "true"}))}
+	// The same, on the table, the bucket, the secrets and the key that another stack left.
+	adopted  = &variant{name: "adopted", config: "testdata/events-config.json", options: options(everything(map[string]any{"customerKey": oldKey, "adopt": "true"}))}
 	emulated = &variant{name: "emulated", config: "../../events-config.json", options: options(map[string]any{"emulator": "true", "retain": "false"})}
 	nagged   = &variant{name: "nagged", config: "testdata/events-config.json", options: options(nil), nag: true}
 )
+
+// oldKey is a key that no stack of the tests makes.
+const oldKey = "arn:aws:kms:eu-west-1:111122223333:key/0a1b2c3d-0000-4444-8888-0123456789ab"
+
+// everything adds an option of each kind to a context.
+func everything(context map[string]any) map[string]any {
+	maps.Copy(context, map[string]any{
+		"env": "dev", "retain": "false", "arch": "x86_64", "tracing": "true", "alarmEmail": "ops@example.com",
+		"domain": "hooks.example.com", "certificate": "arn:aws:acm:eu-west-1:111122223333:certificate/1", "rate": "10",
+		"reserved": map[string]any{"ingress": 50.0},
+	})
+	return context
+}
 
 // options reads options as the app does.
 func options(context map[string]any) stack.Options {
@@ -75,7 +86,7 @@ func run(m *testing.M) (int, error) {
 	}
 	defer os.RemoveAll(dir)
 	defer jsii.Close()
-	for _, v := range []*variant{plain, again, full, emulated, nagged} {
+	for _, v := range []*variant{plain, again, full, adopted, emulated, nagged} {
 		if err := v.synthesize(filepath.Join(dir, v.name)); err != nil {
 			return 1, fmt.Errorf("%s: %w", v.name, err)
 		}
@@ -160,10 +171,11 @@ func TestNewRefuses(t *testing.T) {
 		options  map[string]any
 		want     string
 	}{
-		"a secret on a machine":   {`["github-webhook"]`, `["env:HOOK"]`, nil, `the secret "env:HOOK" of the function ingress is on somebody's machine`},
-		"too little reserved":     {"", "", map[string]any{"reserved": map[string]any{"router": 9.0}}, "its queues start up to 10"},
-		"reserved for nobody":     {"", "", map[string]any{"reserved": map[string]any{"rooter": 9.0}}, "does not have"},
-		"names that are too long": {`"prefix": "callboard"`, `"prefix": "` + strings.Repeat("a", 31) + `"`, map[string]any{"env": strings.Repeat("b", 20)}, "has 66 characters where 64 are allowed"},
+		"a secret on a machine":            {`["github-webhook"]`, `["env:HOOK"]`, nil, `the secret "env:HOOK" of the function ingress is on somebody's machine`},
+		"too little reserved":              {"", "", map[string]any{"reserved": map[string]any{"router": 9.0}}, "its queues start up to 10"},
+		"reserved for nobody":              {"", "", map[string]any{"reserved": map[string]any{"rooter": 9.0}}, "does not have"},
+		"a bucket's name that is too long": {`"prefix": "callboard"`, `"prefix": "` + strings.Repeat("a", 30) + `"`, map[string]any{"env": "staging"}, "can have 35 characters"},
+		"names that are too long":          {`"prefix": "callboard"`, `"prefix": "` + strings.Repeat("a", 31) + `"`, map[string]any{"env": strings.Repeat("b", 20)}, "has 66 characters where 64 are allowed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -183,7 +195,7 @@ func TestReadOptions(t *testing.T) {
 	t.Parallel()
 	_, err := stack.ReadOptions(func(name string) any {
 		return map[string]any{
-			"env": "Dev", "retain": "no", "arch": "arm", "tracing": 1.0, "alarmEmail": true, "domain": "hooks", "rate": "0", "burst": 1.5,
+			"env": "Dev", "retain": "no", "protect": "maybe", "adopt": "all", "customerKey": "alias/callboard", "arch": "arm", "tracing": 1.0, "alarmEmail": true, "domain": "hooks", "rate": "0", "burst": 1.5,
 			"reserved": map[string]any{"ingress": -1.0},
 		}[name]
 	})
@@ -191,20 +203,45 @@ func TestReadOptions(t *testing.T) {
 		t.Fatal("no error")
 	}
 	for _, want := range []string{
-		`"env" is "Dev"`, `"retain" is "no"`, `"arch" is "arm"`, `"tracing" is 1`, `"alarmEmail" is true`, `"domain" needs`, `"domain" is "hooks"`,
+		`"env" is "Dev"`, `"retain" is "no"`, `"protect" is "maybe"`, `"adopt" is "all"`, `"customerKey" is "alias/callboard": write true, false or the ARN`,
+		`"arch" is "arm"`, `"tracing" is 1`, `"alarmEmail" is true`, `"domain" needs`, `"domain" is "hooks"`,
 		`"rate" is 0`, `"burst" is 1.5`, `"reserved.ingress" is -1`,
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("no %s in\n%v", want, err)
 		}
 	}
-	_, err = stack.ReadOptions(func(name string) any {
-		if name == "reserved" {
-			return "ingress=5"
+	for want, context := range map[string]map[string]any{
+		"write an object":    {"reserved": "ingress=5"},
+		"the ARN of the key": {"adopt": "true", "customerKey": "true"},
+	} {
+		_, err = stack.ReadOptions(func(name string) any { return context[name] })
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want one with %q", err, want)
 		}
-		return nil
-	})
-	if err == nil || !strings.Contains(err.Error(), "write an object") {
-		t.Errorf("error %v", err)
+	}
+}
+
+// What keeps its data is protected, unless somebody says otherwise.
+func TestProtection(t *testing.T) {
+	t.Parallel()
+	for want, contexts := range map[bool][]map[string]any{
+		true:  {nil, {"retain": "false", "protect": "true"}},
+		false: {{"retain": "false"}, {"protect": "false"}},
+	} {
+		for _, context := range contexts {
+			if got := options(context).Protect; got != want {
+				t.Errorf("with %v protection is %v", context, got)
+			}
+		}
+	}
+	for v, want := range map[*variant]bool{plain: true, full: false} {
+		data, err := os.ReadFile(filepath.Join(v.dir, "manifest.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(string(data), `"terminationProtection": true`); got != want {
+			t.Errorf("%s: termination protection is %v", v.name, got)
+		}
 	}
 }

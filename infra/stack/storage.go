@@ -1,8 +1,11 @@
 package stack
 
 import (
+	"strings"
+
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsdynamodb"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awskms"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awss3"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awssecretsmanager"
@@ -11,9 +14,9 @@ import (
 )
 
 // newTable adds the one table: on demand, restorable to any second of the last 35 days.
-func newTable(scope constructs.Construct, prefix string, key awskms.IKey, retain bool) awsdynamodb.TableV2 {
+func newTable(scope constructs.Construct, name string, key awskms.IKey, retain bool) awsdynamodb.TableV2 {
 	props := &awsdynamodb.TablePropsV2{
-		TableName:                        jsii.String(prefix + "-table"),
+		TableName:                        &name,
 		PartitionKey:                     &awsdynamodb.Attribute{Name: jsii.String("pk"), Type: awsdynamodb.AttributeType_STRING},
 		SortKey:                          &awsdynamodb.Attribute{Name: jsii.String("sk"), Type: awsdynamodb.AttributeType_STRING},
 		TimeToLiveAttribute:              jsii.String("expires"),
@@ -35,12 +38,20 @@ func newTable(scope constructs.Construct, prefix string, key awskms.IKey, retain
 // blobs is where in the bucket blobs are.
 const blobs = "catalog/*"
 
+// maxBucketPrefix is how long a prefix can be: the name of a bucket has at most 63 characters, an account 12, a Region 14
+// (https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html).
+const maxBucketPrefix = 63 - len("-") - 12 - len("-") - 14
+
+// bucketName returns the name of the bucket. No other account can have the same, and whoever adopts the bucket knows it.
+func bucketName(prefix string) string {
+	return strings.Join([]string{prefix, *awscdk.Aws_ACCOUNT_ID(), *awscdk.Aws_REGION()}, "-")
+}
+
 // newBucket adds the bucket for blobs. They are never overwritten, and a deletion is final only after a week.
-func newBucket(scope constructs.Construct, key awskms.IKey, retain bool) awss3.Bucket {
+func newBucket(scope constructs.Construct, name string, key awskms.IKey, retain bool) awss3.Bucket {
 	props := &awss3.BucketProps{
+		BucketName:        &name,
 		BlockPublicAccess: awss3.BlockPublicAccess_BLOCK_ALL(),
-		EnforceSSL:        jsii.Bool(true),
-		MinimumTLSVersion: jsii.Number(1.2),
 		ObjectOwnership:   awss3.ObjectOwnership_BUCKET_OWNER_ENFORCED,
 		Encryption:        awss3.BucketEncryption_S3_MANAGED,
 		RemovalPolicy:     removal(retain),
@@ -59,6 +70,26 @@ func newBucket(scope constructs.Construct, key awskms.IKey, retain bool) awss3.B
 	return bucket
 }
 
+// refusePlain lets the bucket refuse requests without TLS 1.2, also one that another stack has made: when that stack went,
+// the policy of the bucket went with it.
+func refusePlain(scope constructs.Construct, bucket awss3.IBucket) {
+	deny := func(conditions map[string]any) awsiam.PolicyStatement {
+		return awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
+			Effect:     awsiam.Effect_DENY,
+			Principals: &[]awsiam.IPrincipal{awsiam.NewAnyPrincipal()},
+			Actions:    jsii.Strings("s3:*"),
+			Resources:  &[]*string{bucket.BucketArn(), bucket.ArnForObjects(jsii.String("*"))},
+			Conditions: &conditions,
+		})
+	}
+	policy := awss3.NewBucketPolicy(scope, jsii.String("BlobsPolicy"), &awss3.BucketPolicyProps{Bucket: bucket})
+	pin(policy, "BlobsPolicy")
+	policy.Document().AddStatements(
+		deny(map[string]any{"Bool": map[string]any{"aws:SecureTransport": "false"}}),
+		deny(map[string]any{"NumericLessThan": map[string]any{"s3:TlsVersion": 1.2}}),
+	)
+}
+
 // newKey adds the key that everything is encrypted with. CloudWatch may use it for alarms, SNS to deliver to queues.
 func newKey(scope constructs.Construct, prefix string, retain bool) awskms.Key {
 	key := awskms.NewKey(scope, jsii.String("Key"), &awskms.KeyProps{
@@ -70,12 +101,25 @@ func newKey(scope constructs.Construct, prefix string, retain bool) awskms.Key {
 	for _, name := range []string{"cloudwatch", "sns"} {
 		key.AddToResourcePolicy(serviceUse(name), nil)
 	}
+	key.AddToResourcePolicy(logsUse(), nil)
 	return key
 }
 
+// logsUse lets CloudWatch Logs use the key that the statement belongs to for log groups of the account
+// (https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html).
+func logsUse() awsiam.PolicyStatement {
+	groups := awscdk.Fn_Sub(jsii.String("arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:*"), nil)
+	return awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
+		Principals: &[]awsiam.IPrincipal{service("logs." + *awscdk.Aws_REGION() + ".amazonaws.com")},
+		Actions:    jsii.Strings("kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:GenerateDataKey", "kms:DescribeKey"),
+		Resources:  jsii.Strings("*"),
+		Conditions: &map[string]any{"ArnLike": map[string]any{"kms:EncryptionContext:aws:logs:arn": groups}},
+	})
+}
+
 // newSecret adds a secret. It gets a random value, unless somebody else chooses it: then it stays without one until a
-// person puts it in.
-func newSecret(scope constructs.Construct, prefix, name string, generate bool, key awskms.IKey, retain bool) awssecretsmanager.CfnSecret {
+// person puts it in. What it returns is the ARN of the secret.
+func newSecret(scope constructs.Construct, prefix, name string, generate bool, key awskms.IKey, retain bool) *string {
 	id := logicalID("Secret", name)
 	props := &awssecretsmanager.CfnSecretProps{Name: jsii.String(prefix + "/" + name)}
 	if key != nil {
@@ -92,7 +136,17 @@ func newSecret(scope constructs.Construct, prefix, name string, generate bool, k
 	secret := awssecretsmanager.NewCfnSecret(scope, &id, props)
 	secret.OverrideLogicalId(&id)
 	secret.ApplyRemovalPolicy(removal(retain), nil)
-	return secret
+	return secret.AttrId() // as Ref is; not every emulator knows that
+}
+
+// secretARN returns the ARN of a secret that is there, as a policy takes it: Secrets Manager has put "-" and 6 characters
+// of its own at the end
+// (https://docs.aws.amazon.com/secretsmanager/latest/userguide/permissions_grant-limited-resources.html).
+func secretARN(scope awscdk.Stack, prefix, name string) *string {
+	return scope.FormatArn(&awscdk.ArnComponents{
+		Service: jsii.String("secretsmanager"), Resource: jsii.String("secret"),
+		ResourceName: jsii.String(prefix + "/" + name + "-??????"), ArnFormat: awscdk.ArnFormat_COLON_RESOURCE_NAME,
+	})
 }
 
 func removal(retain bool) awscdk.RemovalPolicy {

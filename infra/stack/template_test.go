@@ -20,8 +20,9 @@ type template struct {
 	Resources map[string]*resource `json:"Resources"`
 	Outputs   object               `json:"Outputs"`
 
-	topo *topology.Topology
-	dir  string // that the template is in
+	topo    *topology.Topology
+	adopted bool
+	dir     string // that the template is in
 }
 
 type resource struct {
@@ -35,7 +36,7 @@ type resource struct {
 
 func (v *variant) template(t *testing.T) *template {
 	t.Helper()
-	tpl := &template{topo: v.topo, dir: v.dir}
+	tpl := &template{topo: v.topo, adopted: v.options.Adopt, dir: v.dir}
 	if err := json.Unmarshal(v.json, tpl, json.RejectUnknownMembers(false)); err != nil {
 		t.Fatal(err)
 	}
@@ -94,6 +95,21 @@ func (r *resource) number(path string) float64 {
 		return -1
 	}
 	return n
+}
+
+// table and bucket return what refers to the table and the bucket.
+func (t *template) table() any {
+	if t.adopted {
+		return t.topo.Prefix + "-table"
+	}
+	return object{"Ref": "Table"}
+}
+
+func (t *template) bucket() any {
+	if t.adopted {
+		return object{"Fn::Join": []any{"", []any{t.topo.Prefix + "-", object{"Ref": "AWS::AccountId"}, "-", object{"Ref": "AWS::Region"}}}}
+	}
+	return object{"Ref": "Blobs"}
 }
 
 // target returns the logical id that a Ref or Fn::GetAtt refers to; "" for anything else.

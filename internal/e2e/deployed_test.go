@@ -44,12 +44,8 @@ func eventually(tb testing.TB, is func() (ok bool, last string)) {
 // counted returns the titles in the inbox of the counter, with how often each is there.
 func (p *Process) counted(tb testing.TB) map[string]int {
 	tb.Helper()
-	var in inbox
-	if status := p.Get(tb, "counter-token", "/notifications?limit=500", &in); status != http.StatusOK {
-		tb.Fatalf("GET /notifications: status %d", status)
-	}
 	titles := map[string]int{}
-	for _, n := range in.Notifications {
+	for _, n := range p.all(tb, "counter-token") {
 		titles[n.Payload.Title]++
 	}
 	return titles

@@ -1,12 +1,14 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -47,6 +49,23 @@ func (p *Process) commit(tb testing.TB, c change) push {
 	return made
 }
 
+// commitOn is commit for a process that may be killed meanwhile.
+func commitOn(ctx context.Context, p *Process, token string, c change) (made push, err error) {
+	data, err := json.Marshal(c)
+	if err != nil {
+		return push{}, err
+	}
+	response, answer, err := p.try(ctx, http.MethodPost, "/_local/sample/commit", map[string]string{"Authorization": "Bearer " + token}, data)
+	if err != nil {
+		return push{}, err
+	}
+	if response.StatusCode != http.StatusOK {
+		return push{}, fmt.Errorf("%s %s", response.Status, answer)
+	}
+	err = json.Unmarshal(answer, &made)
+	return made, err
+}
+
 // gitHub returns the headers of a signed webhook.
 func (p *Process) gitHub(tb testing.TB, event, delivery string, body []byte) map[string]string {
 	tb.Helper()
@@ -79,10 +98,12 @@ type inbox struct {
 }
 
 type notification struct {
-	ID      string `json:"id"`
-	User    string `json:"user"`
+	ID      string    `json:"id"`
+	User    string    `json:"user"`
+	Created time.Time `json:"created"`
 	Payload struct {
 		Title string `json:"title"`
+		Link  string `json:"link"`
 	} `json:"payload"`
 }
 

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -14,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
@@ -86,23 +84,6 @@ func (s *survivor) commit(t *testing.T, c change) push {
 		return made
 	}
 	return push{}
-}
-
-// commitOn is commit for a process that may be killed meanwhile.
-func commitOn(ctx context.Context, p *Process, token string, c change) (made push, err error) {
-	data, err := json.Marshal(c)
-	if err != nil {
-		return push{}, err
-	}
-	response, answer, err := p.try(ctx, http.MethodPost, "/_local/sample/commit", map[string]string{"Authorization": "Bearer " + token}, data)
-	if err != nil {
-		return push{}, err
-	}
-	if response.StatusCode != http.StatusOK {
-		return push{}, fmt.Errorf("%s %s", response.Status, answer)
-	}
-	err = json.Unmarshal(answer, &made)
-	return made, err
 }
 
 // While 1,000 events flow the process is killed again and again. Every event that was accepted has its effect, and

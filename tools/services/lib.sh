@@ -55,7 +55,9 @@ free_ports() { # <number>
 	python3 -c '
 import socket, sys
 sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(int(sys.argv[1]))]
-print(*[s.getsockname()[1] for s in sockets])' "$1"
+ports = [s.getsockname()[1] for s in sockets]
+for s in sockets: s.close()
+print(*ports)' "$1"
 }
 
 # unused <port> <variable>: ends the script where somebody answers on the port already.
