@@ -66,7 +66,7 @@ func TestBrokenStack(t *testing.T) {
 	if !s.emulated() {
 		t.Skip("in AWS it takes minutes until a right is gone")
 	}
-	w := &watcher{p: p, s: s, filler: incompressible()}
+	w := &watcher{p: p, s: s, filler: incompressible(), took: map[string]time.Duration{}}
 	for _, q := range s.topo.Queues {
 		if q.Function != "" { // what is left behind by one breakage comes again during the next ones, and not minutes later
 			s.change(t, q.Name, types.QueueAttributeNameVisibilityTimeout, func(string) string { return "20" })
@@ -84,10 +84,10 @@ func TestBrokenStack(t *testing.T) {
 			if err := use.run(t, patience); err != nil {
 				t.Fatalf("the whole stack: %s: %s: %v", f.Name, use.name, err)
 			}
-			w.slowest = max(w.slowest, time.Since(begin))
+			w.took[use.name] = max(w.took[use.name], time.Since(begin))
 		}
 	}
-	t.Logf("on the whole stack every use takes %s at most", w.slowest)
+	t.Logf("on the whole stack the uses take %v", w.took)
 	noticed, known := 0, map[string]bool{}
 	for _, b := range slices.Concat(s.grants(t), s.variables(t), s.subscriptions(t)) {
 		if unseen[b.action] != "" || unseen[b.name] != "" {
@@ -126,12 +126,12 @@ func (w *watcher) failure(tb testing.TB, b breakage) string {
 	undo := b.do(tb)
 	defer undo()
 	w.watch(b.function)
-	// What does not happen within this time never will. What failed comes again after 5 s.
-	patience := max(4*time.Second, 3*w.slowest)
-	if b.action == "sqs:ChangeMessageVisibility" {
-		patience += 5 * time.Second
-	}
 	for _, use := range w.uses(b.function, b.action) {
+		// What does not happen within this time never will. What failed comes again after 5 s.
+		patience := max(4*time.Second, 3*w.took[use.name])
+		if b.action == "sqs:ChangeMessageVisibility" {
+			patience += 5 * time.Second
+		}
 		if err := use.run(tb, patience); err != nil {
 			return use.name + ": " + err.Error()
 		}
@@ -365,7 +365,7 @@ type watcher struct {
 	filler   string // of a description: what makes an entity too large for an item
 	function string
 	since    time.Time
-	slowest  time.Duration // of all uses of the whole stack
+	took     map[string]time.Duration // by the uses of the whole stack
 }
 
 func incompressible() string {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -97,9 +98,17 @@ func (s *stage) empty(tb testing.TB) {
 		if err != nil {
 			tb.Fatal(err)
 		}
-		for _, key := range page.Items {
-			if _, err := table.DeleteItem(ctx, &dynamodb.DeleteItemInput{TableName: &name, Key: map[string]dynamodbtypes.AttributeValue{"pk": key["pk"], "sk": key["sk"]}}); err != nil {
-				tb.Fatal(err)
+		for some := range slices.Chunk(page.Items, 25) { // as many as a request may delete
+			deletions := make([]dynamodbtypes.WriteRequest, len(some))
+			for i, key := range some {
+				deletions[i].DeleteRequest = &dynamodbtypes.DeleteRequest{Key: key}
+			}
+			for left := map[string][]dynamodbtypes.WriteRequest{name: deletions}; len(left) > 0; {
+				answer, err := table.BatchWriteItem(ctx, &dynamodb.BatchWriteItemInput{RequestItems: left})
+				if err != nil {
+					tb.Fatal(err)
+				}
+				left = answer.UnprocessedItems
 			}
 		}
 	}
