@@ -210,12 +210,35 @@ func TestLambda(t *testing.T) {
 				invoke(foreign(t), `"itemIdentifier":"foreign"`)
 			}
 			invoke(event, want.failed)
-			for line := range strings.Lines(log.String()) {
-				if value := jsontext.Value(line); strings.HasPrefix(line, "{") && !value.IsValid() {
-					t.Errorf("the log has a line that is no JSON: %s", line)
-				}
-			}
+			checkLog(t, log.String(), want.queue || function == "ingress")
 		})
+	}
+}
+
+// checkLog expects lines of JSON as Lambda filters them by level, and hops with the event and the id of the request.
+func checkLog(t *testing.T, log string, hops bool) {
+	t.Helper()
+	found := false
+	for text := range strings.Lines(log) {
+		var line struct {
+			Timestamp time.Time `json:"timestamp"`
+			Level     string    `json:"level"`
+			Message   string    `json:"message"`
+			RequestID string    `json:"requestId"`
+			Event     string    `json:"event"`
+		}
+		if err := json.Unmarshal([]byte(text), &line); err != nil || line.Level == "" || line.Timestamp.IsZero() {
+			t.Errorf("the log has a line that is no JSON with a level and a timestamp: %s", text)
+		}
+		if line.Message == "hop" && line.Event != "" {
+			found = true
+			if !strings.HasPrefix(line.RequestID, "request-") {
+				t.Errorf("a hop has no request id: %s", text)
+			}
+		}
+	}
+	if found != hops {
+		t.Errorf("the log has hops of events: %t, want %t\n%s", found, hops, log)
 	}
 }
 

@@ -57,9 +57,15 @@ type definition struct {
 	Unit string `json:"Unit"`
 }
 
+// level lets Lambda hand on a line whatever the function's log level is: it takes one without a level or a timestamp for
+// INFO (https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html).
+const level = "FATAL"
+
 func (m *Metrics) emit(name, unit string, value float64, dimension, of string) {
+	now := time.Now()
 	line, err := json.Marshal(map[string]any{
-		"_aws": directive{time.Now().UnixMilli(), []metric{{Namespace, [][]string{{"Prefix", dimension}}, []definition{{name, unit}}}}},
+		"level": level, "timestamp": now.UTC().Format(time.RFC3339Nano),
+		"_aws": directive{now.UnixMilli(), []metric{{Namespace, [][]string{{"Prefix", dimension}}, []definition{{name, unit}}}}},
 		name:   value, "Prefix": m.Prefix, dimension: of,
 	}, json.Deterministic(true))
 	if err == nil {

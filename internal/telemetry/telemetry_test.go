@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -45,6 +46,10 @@ func read(t *testing.T, out *bytes.Buffer) []string {
 		m := l.AWS.CloudWatchMetrics[0]
 		if l.AWS.Timestamp == 0 || m.Namespace != "Callboard" || m.Metrics[0].Unit == "" || m.Dimensions[0][0] != "Prefix" || values["Prefix"] != "callboard-test" {
 			t.Errorf("the line is incomplete: %s", text)
+		}
+		// Without these Lambda drops the line where the level of the log is above INFO.
+		if _, err := time.Parse(time.RFC3339, fmt.Sprint(values["timestamp"])); err != nil || values["level"] != "FATAL" {
+			t.Errorf("the line is dropped at some levels of the log: %s", text)
 		}
 		name, dimension := m.Metrics[0].Name, m.Dimensions[0][1]
 		value, _ := json.Marshal(values[name])
