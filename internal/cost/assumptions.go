@@ -39,7 +39,7 @@ const (
 	// HopLine is a line of the log about a hop, in bytes.
 	HopLine = 380
 	// MetricLine is a line of the log that is a metric, in bytes.
-	MetricLine = 250
+	MetricLine = 300
 	// metricLines are the metrics of a hop: accepted, or how long it took.
 	metricLines = 1
 	// quotaLines are the metrics about the quota of an API, one for each request.

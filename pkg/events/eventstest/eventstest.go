@@ -17,7 +17,7 @@ import (
 )
 
 // patience is how long an event may take to arrive before a test fails. It is no measure of speed.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // Transport is a publisher and what is needed to see that it works.
 type Transport interface {
