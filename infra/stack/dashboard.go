@@ -15,15 +15,19 @@ import (
 	"github.com/callboard/callboard/internal/topology"
 )
 
-// Prices in US dollars, of us-east-1 in November 2026 and without the free tier
-// (https://aws.amazon.com/api-gateway/pricing/, /lambda/pricing/, /sqs/pricing/, /sns/pricing/).
+// Prices in US dollars, of us-east-1 in November 2026 and without the free tier. They are those of internal/cost, where
+// their sources are; a test there compares them.
 const (
-	priceRequest    = 1.00e-6         // one request to the HTTP API
+	priceRequest    = 1.00e-6         // one request to the HTTP API, up to 512 KB
 	priceInvocation = 0.20e-6         // one invocation
 	priceGBSecondsA = 0.0000133334e-3 // one GB for a millisecond, arm64
 	priceGBSecondsX = 0.0000166667e-3 // the same, x86_64
-	priceQueue      = 0.40e-6         // one request to a queue, up to 64 KB
+	pricePoll       = 0.40e-6         // one request to a queue that moves no message
+	priceMessage    = 0.50e-6         // one with a message, up to 64 KB: all of ours have a group, which costs extra
 	pricePublish    = 0.50e-6         // one event published, up to 64 KB
+	priceWrite      = 0.625e-6        // one write unit of DynamoDB
+	priceRead       = 0.125e-6        // one read unit
+	priceLog        = 0.50e-9         // one byte written to a log
 )
 
 // widget is one part of a dashboard, as CloudWatch reads it
@@ -99,7 +103,8 @@ func (b *builder) dashboard() {
 	d.graph(8, "What is stuck: dead letters", "Maximum", dead...)
 	d.graph(8, "What is stuck: seconds the oldest message waits", "Maximum", waiting...)
 	d.graph(8, "What is stuck: functions", "Sum", failing...)
-	d.graph(12, "What it costs: US dollars in 5 minutes, without data, logs and storage", "Sum", b.costs()...)
+	d.graph(12, "What it costs: US dollars in 5 minutes, at 64 KB a message; without data transfer, storage, keys, secrets, alarms, metrics, log of the API", "Sum",
+		b.costs()...)
 	d.add("alarm", 12, map[string]any{"title": "Alarms", "alarms": b.alarms.arns})
 
 	body, err := json.Marshal(map[string]any{"widgets": d.widgets}, json.Deterministic(true), jsontext.EscapeForHTML(false))
@@ -112,45 +117,59 @@ func (b *builder) dashboard() {
 	})
 }
 
+// bill is what a graph of costs is made of.
+type bill struct {
+	metrics [][]any
+	terms   []string
+}
+
+// item counts a metric at a price in US dollars for each.
+func (l *bill) item(id, namespace, name, dimension, value string, price float64) {
+	l.metrics = append(l.metrics, []any{namespace, name, dimension, value, map[string]any{"id": id, "visible": false}})
+	l.terms = append(l.terms, fmt.Sprintf("FILL(%s, 0) * %s", id, strings.TrimRight(fmt.Sprintf("%.15f", price), "0")))
+}
+
+// total draws the sum of the items since the last one as a line.
+func (l *bill) total(id, label string) {
+	l.metrics = append(l.metrics, []any{map[string]any{"id": id, "label": label, "expression": strings.Join(l.terms, " + ")}})
+	l.terms = nil
+}
+
 // costs are expressions over what everything does. AWS counts more requests to a queue than messages are sent: each is
 // also received and deleted, in batches at best.
 func (b *builder) costs() [][]any {
-	var metrics [][]any
-	var terms []string
-	hidden := func(id, namespace, name, dimension, value string) {
-		metrics = append(metrics, []any{namespace, name, dimension, value, map[string]any{"id": id, "visible": false}})
-	}
-	total := func(id, label string, terms []string) {
-		metrics = append(metrics, []any{map[string]any{"id": id, "label": label, "expression": strings.Join(terms, " + ")}})
-	}
-	hidden("requests", "AWS/ApiGateway", "Count", "ApiId", "${Api}")
-	total("api", "API", []string{fmt.Sprintf("FILL(requests, 0) * %.9f", priceRequest)})
+	var l bill
+	l.item("requests", "AWS/ApiGateway", "Count", "ApiId", "${Api}", priceRequest)
+	l.total("api", "API")
 
 	price := priceGBSecondsA
 	if b.options.Architecture == "x86_64" {
 		price = priceGBSecondsX
 	}
 	for i, f := range b.topo.Functions {
-		hidden(fmt.Sprintf("i%d", i), "AWS/Lambda", "Invocations", "FunctionName", f.AWSName)
-		hidden(fmt.Sprintf("d%d", i), "AWS/Lambda", "Duration", "FunctionName", f.AWSName)
-		terms = append(terms, fmt.Sprintf("FILL(i%d, 0) * %.9f + FILL(d%d, 0) * %.15f", i, priceInvocation, i, price*float64(memory(f.Name))/1024))
+		l.item(fmt.Sprintf("i%d", i), "AWS/Lambda", "Invocations", "FunctionName", f.AWSName, priceInvocation)
+		l.item(fmt.Sprintf("d%d", i), "AWS/Lambda", "Duration", "FunctionName", f.AWSName, price*float64(memory(f.Name))/1024)
 	}
-	total("functions", "functions", terms)
-	terms = nil
+	l.total("functions", "functions")
 	for i, q := range b.topo.Queues {
-		hidden(fmt.Sprintf("s%d", i), "AWS/SQS", "NumberOfMessagesSent", "QueueName", q.AWSName)
-		hidden(fmt.Sprintf("r%d", i), "AWS/SQS", "NumberOfMessagesReceived", "QueueName", q.AWSName)
-		hidden(fmt.Sprintf("e%d", i), "AWS/SQS", "NumberOfEmptyReceives", "QueueName", q.AWSName)
-		terms = append(terms, fmt.Sprintf("(FILL(s%d, 0) + 2 * FILL(r%d, 0) + FILL(e%d, 0)) * %.9f", i, i, i, priceQueue))
+		l.item(fmt.Sprintf("s%d", i), "AWS/SQS", "NumberOfMessagesSent", "QueueName", q.AWSName, priceMessage)
+		l.item(fmt.Sprintf("r%d", i), "AWS/SQS", "NumberOfMessagesReceived", "QueueName", q.AWSName, 2*priceMessage)
+		l.item(fmt.Sprintf("e%d", i), "AWS/SQS", "NumberOfEmptyReceives", "QueueName", q.AWSName, pricePoll)
 	}
-	total("queues", "queues", terms)
-	terms = nil
+	l.total("queues", "queues")
 	for i, t := range b.topo.Topics {
-		hidden(fmt.Sprintf("p%d", i), "AWS/SNS", "NumberOfMessagesPublished", "TopicName", t.AWSName)
-		terms = append(terms, fmt.Sprintf("FILL(p%d, 0) * %.9f", i, pricePublish))
+		l.item(fmt.Sprintf("p%d", i), "AWS/SNS", "NumberOfMessagesPublished", "TopicName", t.AWSName, pricePublish)
 	}
-	total("topics", "topics", terms)
-	return metrics
+	l.total("topics", "topics")
+	table := b.topo.Prefix + "-table"
+	l.item("writes", "AWS/DynamoDB", "ConsumedWriteCapacityUnits", "TableName", table, priceWrite)
+	l.item("reads", "AWS/DynamoDB", "ConsumedReadCapacityUnits", "TableName", table, priceRead)
+	l.total("table", "table")
+	for i, f := range b.topo.Functions {
+		l.item(fmt.Sprintf("l%d", i), "AWS/Logs", "IncomingBytes", "LogGroupName", f.LogGroup(), priceLog)
+	}
+	l.total("logs", "logs of the functions")
+	return l.metrics
 }
 
 // queries saves queries over the logs of all functions.
@@ -163,8 +182,11 @@ func (b *builder) queries() {
 		id, name, text string
 		groups         []any
 	}{
-		{"FollowEvent", "follow one event id through all functions", `fields @timestamp, function, topic, outcome, reason, ms, attempt
+		{"FollowEvent", "follow one event id through all functions", `fields @timestamp, event, function, topic, outcome, reason, ms, attempt, traceparent
 | filter event = "PASTE THE EVENT ID HERE" or @message like "PASTE THE EVENT ID HERE"
+| sort @timestamp asc`, groups},
+		{"FollowTrace", "follow one trace id through all functions", `fields @timestamp, event, function, topic, outcome, reason, ms, attempt
+| filter traceparent like "PASTE THE TRACE ID HERE"
 | sort @timestamp asc`, groups},
 		{"RefusedWebhooks", "refused webhooks by reason", `filter function = "` + topology.Ingress + `" and outcome = "refused"
 | stats count(*) as refused, latest(@timestamp) as last by topic, reason

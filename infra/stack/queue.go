@@ -48,9 +48,13 @@ func newQueue(scope constructs.Construct, q topology.Queue, deadLetter *queue, t
 		made.AddToResourcePolicy(deliveries(made, topics))
 	}
 	if deadLetter == nil {
+		description := "Messages in the queue " + q.AWSName + " could not be handled. Find out why, then move them to the queue they came from."
+		if q.Name == topology.QueueSubscriptionsDLQ { // SQS moves only what another queue has put there
+			description = "SNS could not deliver the messages in the queue " + q.AWSName + ". Find out why, then send them to the queues of their topics."
+		}
 		alarms.add(alarm{
 			id: id + "Alarm", name: q.Name, title: "there are dead letters",
-			description: "Messages in the queue " + q.AWSName + " could not be handled or delivered. Find out why, then redrive them.",
+			description: description,
 			metric:      queueMetric("ApproximateNumberOfMessagesVisible", "Maximum", made), period: time.Minute, above: 0,
 		})
 	} else {

@@ -494,7 +494,7 @@ func TestEmulator(t *testing.T) {
 	slices.Sort(left)
 	want := []string{
 		"LostAlarm0", "NothingOutAlarm", "NothingOutFrobs61F2B1", "NothingOutGithubC0B010",
-		"QueryFollowEvent", "QueryGatewayRefusals", "QueryNotDone", "QueryRefusedWebhooks", "QuerySlowFunctions",
+		"QueryFollowEvent", "QueryFollowTrace", "QueryGatewayRefusals", "QueryNotDone", "QueryRefusedWebhooks", "QuerySlowFunctions",
 	}
 	if !slices.Equal(left, want) {
 		t.Errorf("left out: %q, want %q", left, want)

@@ -206,7 +206,7 @@ func TestStack(t *testing.T) {
 	}
 }
 
-// The dashboard shows costs by the same prices.
+// The dashboard shows costs by the same prices: all that it has, and for what the template counts.
 func TestDashboard(t *testing.T) {
 	t.Parallel()
 	data, err := os.ReadFile("../../infra/stack/dashboard.go")
@@ -214,20 +214,108 @@ func TestDashboard(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := map[string]float64{}
-	for _, m := range regexp.MustCompile(`(?m)^\t(price\w+)\s+= ([0-9.e-]+)`).FindAllStringSubmatch(string(data), -1) {
-		if got[m[1]], err = strconv.ParseFloat(m[2], 64); err != nil {
+	for _, m := range regexp.MustCompile(`(?m)^\t(price\w+)\s+= (.*)`).FindAllStringSubmatch(string(data), -1) {
+		number, _, _ := strings.Cut(m[2], " ")
+		if got[m[1]], err = strconv.ParseFloat(number, 64); err != nil {
 			t.Fatal(err)
 		}
 	}
+	message := priceQueue.of(1) + priceFair.of(1)
 	want := map[string]float64{
-		"priceRequest": priceHTTP.of(1), "priceInvocation": priceInvocation.of(1), "priceGBSecondsA": priceGBSecond.of(1) / 1000,
-		"priceQueue": priceQueue.of(1), "pricePublish": pricePublish.of(1),
+		"priceRequest": priceHTTP.of(1), "priceInvocation": priceInvocation.of(1),
+		"priceGBSecondsA": priceGBSecond.of(1) / 1000, "priceGBSecondsX": priceGBSecond.of(1) / 1000 * 1.25, // what x86_64 costs more
+		"pricePoll": priceQueue.of(1), "priceMessage": message, "pricePublish": pricePublish.of(1),
+		"priceWrite": priceWrite.of(1), "priceRead": priceRead.of(1), "priceLog": priceLog.of(1),
 	}
-	for name, usd := range want {
-		if math.Abs(got[name]-usd) > usd*1e-9 {
-			t.Errorf("%s is %v in the dashboard, here %v", name, got[name], usd)
+	if diff := cmp.Diff(want, got, cmpopts.EquateApprox(1e-5, 0)); diff != "" {
+		t.Errorf("prices of the dashboard (-here +there):\n%s", diff)
+	}
+
+	shown := map[string][]float64{}
+	for metric, usd := range dashboard(t) {
+		name := strings.Fields(metric)
+		if name[0] == "AWS/Lambda" && name[1] == "Duration" { // each function by its memory
+			usd /= memory(strings.TrimPrefix(name[2], "callboard-")) / 1024
+		}
+		id := name[0] + " " + name[1]
+		if len(shown[id]) == 0 || math.Abs(shown[id][0]-usd) > usd*1e-4 {
+			shown[id] = append(shown[id], usd)
 		}
 	}
+	counted := map[string][]float64{
+		"AWS/ApiGateway Count":   {priceHTTP.of(1)},
+		"AWS/Lambda Invocations": {priceInvocation.of(1)}, "AWS/Lambda Duration": {priceGBSecond.of(1) / 1000},
+		// Who receives a message deletes it too.
+		"AWS/SQS NumberOfMessagesSent": {message}, "AWS/SQS NumberOfMessagesReceived": {2 * message}, "AWS/SQS NumberOfEmptyReceives": {priceQueue.of(1)},
+		"AWS/SNS NumberOfMessagesPublished":       {pricePublish.of(1)},
+		"AWS/DynamoDB ConsumedWriteCapacityUnits": {priceWrite.of(1)}, "AWS/DynamoDB ConsumedReadCapacityUnits": {priceRead.of(1)},
+		"AWS/Logs IncomingBytes": {priceLog.of(1)},
+	}
+	if diff := cmp.Diff(counted, shown, cmpopts.EquateApprox(1e-4, 0)); diff != "" {
+		t.Errorf("what the deployed dashboard multiplies with (-here +there):\n%s", diff)
+	}
+}
+
+// dashboard returns what the dashboard in the template multiplies metrics with: namespace, name and value of the dimension.
+func dashboard(t *testing.T) map[string]float64 {
+	t.Helper()
+	data, err := os.ReadFile("../../infra/stack/testdata/callboard.template.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var template struct {
+		Resources struct {
+			Dashboard struct {
+				Properties struct {
+					DashboardBody struct {
+						Sub string `json:"Fn::Sub"`
+					}
+				}
+			}
+		}
+	}
+	var body struct {
+		Widgets []struct {
+			Properties struct {
+				Title   string  `json:"title"`
+				Metrics [][]any `json:"metrics"`
+			} `json:"properties"`
+		} `json:"widgets"`
+	}
+	if err := json.Unmarshal(data, &template); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal([]byte(template.Resources.Dashboard.Properties.DashboardBody.Sub), &body); err != nil {
+		t.Fatal(err)
+	}
+	metrics, prices := map[string]string{}, map[string]float64{}
+	for _, w := range body.Widgets {
+		if !strings.HasPrefix(w.Properties.Title, "What it costs") {
+			continue
+		}
+		for _, m := range w.Properties.Metrics {
+			last, _ := m[len(m)-1].(map[string]any)
+			if len(m) == 5 {
+				metrics[last["id"].(string)] = m[0].(string) + " " + m[1].(string) + " " + m[3].(string)
+			}
+			expression, _ := last["expression"].(string)
+			for term := range strings.SplitSeq(expression, " + ") {
+				if term == "" {
+					continue
+				}
+				id, number, ok := strings.Cut(strings.TrimPrefix(term, "FILL("), ", 0) * ")
+				usd, err := strconv.ParseFloat(number, 64)
+				if !ok || err != nil || metrics[id] == "" {
+					t.Fatalf("the term %q is not a price for a metric", term)
+				}
+				prices[metrics[id]] = usd
+			}
+		}
+	}
+	if len(prices) != len(metrics) {
+		t.Errorf("%d metrics have %d prices", len(metrics), len(prices))
+	}
+	return prices
 }
 
 // Every price has a source, and every row of a table as many cells as its headings.
