@@ -30,6 +30,10 @@ const quotaReserve = 500
 // (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_limits.html).
 const maxMetrics = 10
 
+// nothingOut is 1 while there is something in m0 and nothing in m1. Who asks for it wants it for two periods in a row:
+// what comes in at the very end of one goes out in the next.
+const nothingOut = "IF(m0 > 0 AND FILL(m1, 0) == 0, 1, 0)"
+
 // dimension is a name and a value.
 type dimension struct {
 	name  string
@@ -50,6 +54,7 @@ type alarm struct {
 	expression         string
 	metrics            []metric
 	period             time.Duration
+	periods            int // it takes so many in a row; 0 counts as 1
 	above              float64
 	below              float64 // counts if it is not 0
 }
@@ -95,7 +100,7 @@ func (as *alarms) add(a alarm) {
 		OkActions:          &[]any{as.topic.TopicArn()},
 		ComparisonOperator: jsii.String("GreaterThanThreshold"),
 		Threshold:          &a.above,
-		EvaluationPeriods:  jsii.Number(1),
+		EvaluationPeriods:  jsii.Number(max(a.periods, 1)),
 		TreatMissingData:   jsii.String("notBreaching"), // counters are silent while there is nothing to count
 	}
 	if a.below != 0 {
@@ -154,20 +159,20 @@ func (as *alarms) path(b *builder) {
 	ingest := func(name string) metric { return queueMetric(name, "Sum", b.queues[topology.QueueIngest].sqs) }
 	as.add(alarm{
 		id: "NothingOutAlarm", name: "nothing-out", title: "events come in and nothing goes out",
-		description: "Events reached the ingest queue and none left it for 15 minutes. Is the publisher off, throttled or without rights?",
-		expression:  "IF(m0 > 0 AND FILL(m1, 0) == 0, 1, 0)",
-		metrics:     []metric{ingest("NumberOfMessagesSent"), ingest("NumberOfMessagesDeleted")}, period: minutes(15),
+		description: "Events reached the ingest queue and none left it for 30 minutes. Is the publisher off, throttled or without rights?",
+		expression:  nothingOut,
+		metrics:     []metric{ingest("NumberOfMessagesSent"), ingest("NumberOfMessagesDeleted")}, period: minutes(15), periods: 2,
 	})
 	for _, t := range b.topo.Topics {
-		if len(b.topics[t.Name].subscriptions) == 0 || root(t.Name) != t.Name {
+		if len(b.topics[t.Name].subscriptions) == 0 {
 			continue
 		}
 		as.add(alarm{
 			id: logicalID("NothingOut", t.Name), name: "nothing-out-" + t.Name, title: "events are published and nobody gets them",
-			description: "Events were published to " + t.AWSName + " and none was delivered for 15 minutes. Is its subscription there?",
-			expression:  "IF(m0 > 0 AND FILL(m1, 0) == 0, 1, 0)",
+			description: "Events were published to " + t.AWSName + " and none was delivered for 30 minutes. Is its subscription there?",
+			expression:  nothingOut,
 			metrics:     []metric{b.topics[t.Name].metric("NumberOfMessagesPublished"), b.topics[t.Name].metric("NumberOfNotificationsDelivered")},
-			period:      minutes(15),
+			period:      minutes(15), periods: 2,
 		})
 	}
 	as.lost(b)

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -153,6 +154,10 @@ func (b *builder) secretGrants(f topology.Function) []grant {
 	return list
 }
 
+// secretARNs matches the whole ARN of a secret: its name, and "-" and 6 characters that Secrets Manager chose
+// (https://docs.aws.amazon.com/secretsmanager/latest/userguide/permissions_grant-limited-resources.html).
+var secretARNs = regexp.MustCompile(`^arn:[a-z-]+:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}$`)
+
 // check refuses what a stack cannot do, before anything is made.
 func check(t *topology.Topology, c *config.Config, o Options) error {
 	if len(t.Prefix) > maxBucketPrefix {
@@ -165,8 +170,13 @@ func check(t *topology.Topology, c *config.Config, o Options) error {
 			return events.Errorf(events.CodeInternal, "the stack does not know what the function %s works with: say it in works, infra/stack/grants.go", f.Name)
 		}
 		for _, name := range f.Secrets {
-			if kind, _, ok := isReference(name); ok && kind != "secretsmanager" && kind != "ssm" {
+			kind, target, ok := isReference(name)
+			if ok && kind != "secretsmanager" && kind != "ssm" {
 				return events.Errorf(events.CodeInvalid, "the secret %q of the function %s is on somebody's machine: AWS reads names, \"secretsmanager:\" and \"ssm:\"", name, f.Name)
+			}
+			if kind == "secretsmanager" && !secretARNs.MatchString(target) {
+				return events.Errorf(events.CodeInvalid, "the secret %q of the function %s does not name an ARN, and a role can allow nothing else: "+
+					"write all of it, with the six characters at its end, such as \"secretsmanager:arn:aws:secretsmanager:eu-west-1:111122223333:secret:hook-AbCdEf\"", name, f.Name)
 			}
 		}
 		n, ok := o.Reserved[f.Name]

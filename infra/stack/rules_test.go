@@ -36,12 +36,13 @@ type rule struct {
 	name string
 	// offenders returns what breaks the rule.
 	offenders func(t *template) []string
-	// breaks are changes of the template, each of which breaks the rule.
+	// breaks are changes of the template of a variant, each of which breaks the rule.
 	breaks map[string]func(t *template)
+	on     *variant // nil is plain
 }
 
 var rules = []rule{
-	{"everything of the topology is there", offendTopology, map[string]func(*template){
+	{name: "everything of the topology is there", offenders: offendTopology, breaks: map[string]func(*template){
 		"queue":        func(t *template) { drop(t, "AWS::SQS::Queue", "Notify6") },
 		"topic":        func(t *template) { drop(t, "AWS::SNS::Topic", "CatalogChanged") },
 		"subscription": func(t *template) { drop(t, "AWS::SNS::Subscription", "GithubPush") },
@@ -53,17 +54,34 @@ var rules = []rule{
 		"permission":  func(t *template) { drop(t, "AWS::Lambda::Permission", "Ingress") },
 		"mapping":     func(t *template) { drop(t, "AWS::Lambda::EventSourceMapping", "Ingest") },
 		"schedule":    func(t *template) { drop(t, "AWS::Scheduler::Schedule", "Sweep") },
+		"permission for any API": func(t *template) {
+			t.one("AWS::Lambda::Permission", "Ingress").Properties["SourceArn"] = object{"Fn::Sub": "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:*"}
+		},
+		"permission for anybody": func(t *template) { delete(t.one("AWS::Lambda::Permission", "Ingress").Properties, "SourceArn") },
+		"one permission more": func(t *template) {
+			more := *t.one("AWS::Lambda::Permission", "Ingress")
+			more.Properties = maps.Clone(more.Properties)
+			more.Properties["Principal"] = "*"
+			t.Resources["More"] = &more
+		},
+		"schedule of any account": func(t *template) {
+			delete(statements(t.one("AWS::IAM::Role", "ScheduleOutboxSweep").get("AssumeRolePolicyDocument"))[0], "Condition")
+		},
+		"schedule of another account": func(t *template) {
+			trust := statements(t.one("AWS::IAM::Role", "ScheduleOutboxSweep").get("AssumeRolePolicyDocument"))[0]
+			get(trust, "Condition.StringEquals").(object)["aws:SourceAccount"] = "111122223333"
+		},
 		"right of the schedule": func(t *template) {
 			t.one("AWS::IAM::Role", "ScheduleOutboxSweep").Properties["Policies"] = []any{}
 		},
 	}},
-	{"queues are encrypted", offendEncryption, map[string]func(*template){
+	{name: "queues are encrypted", offenders: offendEncryption, breaks: map[string]func(*template){
 		"none": func(t *template) {
 			delete(t.one("AWS::SQS::Queue", "").Properties, "SqsManagedSseEnabled")
 			delete(t.one("AWS::SQS::Queue", "").Properties, "KmsMasterKeyId")
 		},
 	}},
-	{"queues, topics and buckets refuse requests without TLS", offendTLS, map[string]func(*template){
+	{name: "queues, topics and buckets refuse requests without TLS", offenders: offendTLS, breaks: map[string]func(*template){
 		"queue":  func(t *template) { drop(t, "AWS::SQS::QueuePolicy", "Ingest") },
 		"topic":  func(t *template) { drop(t, "AWS::SNS::TopicPolicy", "Github") },
 		"alarms": func(t *template) { drop(t, "AWS::SNS::TopicPolicy", "Alarms") },
@@ -74,14 +92,14 @@ var rules = []rule{
 			}
 		},
 	}},
-	{"messages are kept 4 days, dead letters 14", offendRetention, map[string]func(*template){
+	{name: "messages are kept 4 days, dead letters 14", offenders: offendRetention, breaks: map[string]func(*template){
 		"source":  func(t *template) { t.one("AWS::SQS::Queue", "Ingest").Properties["MessageRetentionPeriod"] = 60.0 },
 		"default": func(t *template) { delete(t.one("AWS::SQS::Queue", "Ingest").Properties, "MessageRetentionPeriod") },
 		"dead letter": func(t *template) {
 			t.one("AWS::SQS::Queue", "RouterDlq").Properties["MessageRetentionPeriod"] = 345600.0
 		},
 	}},
-	{"queues that are read have dead letters after 5 receives or more", offendRedrive, map[string]func(*template){
+	{name: "queues that are read have dead letters after 5 receives or more", offenders: offendRedrive, breaks: map[string]func(*template){
 		"none": func(t *template) { delete(t.one("AWS::SQS::Queue", "Ingest").Properties, "RedrivePolicy") },
 		"too few": func(t *template) {
 			t.one("AWS::SQS::Queue", "Ingest").Properties["RedrivePolicy"].(object)["maxReceiveCount"] = 4.0
@@ -94,7 +112,7 @@ var rules = []rule{
 			t.Resources[id].Properties["RedrivePolicy"].(object)["deadLetterTargetArn"] = object{"Fn::GetAtt": []any{id, "Arn"}}
 		},
 	}},
-	{"a message is hidden 6 times as long as a function may take, and the batch window", offendVisibility, map[string]func(*template){
+	{name: "a message is hidden 6 times as long as a function may take, and the batch window", offenders: offendVisibility, breaks: map[string]func(*template){
 		"shorter": func(t *template) { t.one("AWS::SQS::Queue", "Ingest").Properties["VisibilityTimeout"] = 29.0 },
 		"default": func(t *template) { delete(t.one("AWS::SQS::Queue", "Ingest").Properties, "VisibilityTimeout") },
 		"window": func(t *template) {
@@ -102,20 +120,25 @@ var rules = []rule{
 		},
 		"timeout": func(t *template) { t.one("AWS::Lambda::Function", "Router").Properties["Timeout"] = 31.0 },
 	}},
-	{"queues have an alarm: on dead letters, or on age", offendQueueAlarms, map[string]func(*template){
+	{name: "queues have an alarm: on dead letters, or on age", offenders: offendQueueAlarms, breaks: map[string]func(*template){
 		"dead letters": func(t *template) { drop(t, "AWS::CloudWatch::Alarm", "QueueNotifyDlq") },
 		"age":          func(t *template) { drop(t, "AWS::CloudWatch::Alarm", "QueueIngest") },
 		"other metric": func(t *template) {
 			t.one("AWS::CloudWatch::Alarm", "QueueNotifyDlq").Properties["MetricName"] = "NumberOfMessagesSent"
 		},
+		"more dead letters": func(t *template) { t.one("AWS::CloudWatch::Alarm", "QueueNotifyDlq").Properties["Threshold"] = 10.0 },
+		"another queue": func(t *template) {
+			t.one("AWS::CloudWatch::Alarm", "QueueNotifyDlq").Properties["Dimensions"] = t.one("AWS::CloudWatch::Alarm", "QueueRouterDlq").get("Dimensions")
+		},
+		"older": func(t *template) { t.one("AWS::CloudWatch::Alarm", "QueueIngest").Properties["Threshold"] = 86400.0 },
 	}},
-	{"mappings report single failures and have a maximum concurrency", offendMappings, map[string]func(*template){
+	{name: "mappings report single failures and have a maximum concurrency", offenders: offendMappings, breaks: map[string]func(*template){
 		"whole batches": func(t *template) {
 			delete(t.one("AWS::Lambda::EventSourceMapping", "").Properties, "FunctionResponseTypes")
 		},
 		"no maximum": func(t *template) { delete(t.one("AWS::Lambda::EventSourceMapping", "").Properties, "ScalingConfig") },
 	}},
-	{"subscriptions are raw, have dead letters, and both queues admit the topic", offendSubscriptions, map[string]func(*template){
+	{name: "subscriptions are raw, have dead letters, and both queues admit the topic", offenders: offendSubscriptions, breaks: map[string]func(*template){
 		"not raw":                     func(t *template) { t.one("AWS::SNS::Subscription", "Github").Properties["RawMessageDelivery"] = false },
 		"no dead letter":              func(t *template) { delete(t.one("AWS::SNS::Subscription", "Github").Properties, "RedrivePolicy") },
 		"queue without policy":        func(t *template) { drop(t, "AWS::SQS::QueuePolicy", "CatalogSync9") },
@@ -129,7 +152,7 @@ var rules = []rule{
 		"policy for anybody":     func(t *template) { delivery(t, "SubscriptionsDlq")["Principal"] = "*" },
 		"before the policy":      func(t *template) { t.one("AWS::SNS::Subscription", "Github").DependsOn = nil },
 	}},
-	{"what is read is deployed before what is written", offendOrder, map[string]func(*template){
+	{name: "what is read is deployed before what is written", offenders: offendOrder, breaks: map[string]func(*template){
 		"publisher before subscription": func(t *template) { t.one("AWS::Lambda::Function", "Router").DependsOn = nil },
 		"ingress before publisher":      func(t *template) { t.one("AWS::Lambda::Function", "Ingress").DependsOn = nil },
 		"subscription before reader": func(t *template) {
@@ -137,7 +160,7 @@ var rules = []rule{
 			s.DependsOn = slices.DeleteFunc(s.DependsOn, func(id string) bool { return strings.HasPrefix(id, "Function") })
 		},
 	}},
-	{"functions run our program and log as JSON for 30 days", offendFunctions, map[string]func(*template){
+	{name: "functions run our program and log as JSON for 30 days", offenders: offendFunctions, breaks: map[string]func(*template){
 		"runtime": func(t *template) { t.one("AWS::Lambda::Function", "").Properties["Runtime"] = "nodejs22.x" },
 		"text": func(t *template) {
 			t.one("AWS::Lambda::Function", "").Properties["LoggingConfig"].(object)["LogFormat"] = "Text"
@@ -151,7 +174,7 @@ var rules = []rule{
 			t.one("AWS::Lambda::Function", "Router").Properties["ReservedConcurrentExecutions"] = 5.0
 		},
 	}},
-	{"SAM finds the program of every function", offendAssets, map[string]func(*template){
+	{name: "SAM finds the program of every function", offenders: offendAssets, breaks: map[string]func(*template){
 		"no path":     func(t *template) { delete(t.one("AWS::Lambda::Function", "Router").Metadata, "aws:asset:path") },
 		"no property": func(t *template) { delete(t.one("AWS::Lambda::Function", "Router").Metadata, "aws:asset:property") },
 		"other property": func(t *template) {
@@ -164,7 +187,7 @@ var rules = []rule{
 		},
 		"no such program": func(t *template) { t.one("AWS::Lambda::Function", "Router").Properties["Handler"] = "ingress" },
 	}},
-	{"functions know where things are", offendEnvironment, map[string]func(*template){
+	{name: "functions know where things are", offenders: offendEnvironment, breaks: map[string]func(*template){
 		"prefix": func(t *template) { variables(t, "Router")["CALLBOARD_PREFIX"] = "other" },
 		"table":  func(t *template) { delete(variables(t, "Notify"), "CALLBOARD_TABLE") },
 		"queue": func(t *template) {
@@ -175,10 +198,10 @@ var rules = []rule{
 			variables(t, "Router")["CALLBOARD_DEAD_LETTER_QUEUE_URL"] = variables(t, "Notify")["CALLBOARD_DEAD_LETTER_QUEUE_URL"]
 		},
 	}},
-	{"log groups have a retention", offendLogs, map[string]func(*template){
+	{name: "log groups have a retention", offenders: offendLogs, breaks: map[string]func(*template){
 		"forever": func(t *template) { delete(t.one("AWS::Logs::LogGroup", "").Properties, "RetentionInDays") },
 	}},
-	{"no right is wider than it must be", offendWildcards, map[string]func(*template){
+	{name: "no right is wider than it must be", offenders: offendWildcards, breaks: map[string]func(*template){
 		"resource": func(t *template) {
 			grantTo(t, "Ingress", object{"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"})
 		},
@@ -198,7 +221,7 @@ var rules = []rule{
 			statements(t.one("AWS::IAM::Role", "Ingress").get("AssumeRolePolicyDocument"))[0]["Principal"] = "*"
 		},
 	}},
-	{"functions may do what the list says, and nothing else", offendGrants, map[string]func(*template){
+	{name: "functions may do what the list says, and nothing else", offenders: offendGrants, breaks: map[string]func(*template){
 		"one more": func(t *template) {
 			grantTo(t, "Ingress", object{"Sid": "UseTable", "Effect": "Allow", "Action": "dynamodb:GetItem", "Resource": object{"Ref": "Table"}})
 		},
@@ -207,14 +230,44 @@ var rules = []rule{
 			p["Statement"] = p["Statement"].([]any)[1:]
 		},
 		"another topic": func(t *template) {
-			for _, s := range statements(get(list(t.one("AWS::IAM::Role", "SqsPublisher").get("Policies"))[0], "PolicyDocument")) {
-				if s["Sid"] == "Publish" {
-					s["Resource"] = append(list(s["Resource"]), object{"Ref": "Alarms"})
-				}
-			}
+			s := statement(t, "SqsPublisher", "Publish")
+			s["Resource"] = append(list(s["Resource"]), object{"Ref": "Alarms"})
 		},
-	}},
-	{"the table expires items, can be restored and is billed on demand", offendTable, map[string]func(*template){
+		"one topic less": func(t *template) {
+			s := statement(t, "SqsPublisher", "Publish")
+			s["Resource"] = list(s["Resource"])[1:]
+		},
+		"one action more": func(t *template) {
+			s := statement(t, "CatalogApi", "UseTable")
+			s["Action"] = append(list(s["Action"]), "dynamodb:PutItem")
+		},
+		"another queue": func(t *template) {
+			statement(t, "Notify", "ReadQueues")["Resource"] = statement(t, "CatalogSync", "ReadQueues")["Resource"]
+		},
+		"another secret": func(t *template) {
+			statement(t, "NotificationsApi", "ReadSecrets")["Resource"] = statement(t, "Ingress", "ReadSecrets")["Resource"]
+		},
+		"another log": func(t *template) {
+			statement(t, "Notify", "WriteLog")["Resource"] = statement(t, "Ingress", "WriteLog")["Resource"]
+		},
+		"another parameter": func(t *template) {
+			statement(t, "Ingress", "ReadParameters")["Resource"] = object{"Fn::Sub": "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter/other"}
+		},
+		"more of the key": func(t *template) {
+			s := statement(t, "Ingress", "UseKey")
+			s["Action"] = append(list(s["Action"]), "kms:ScheduleKeyDeletion")
+		},
+		"the same name twice": func(t *template) {
+			grantTo(t, "Ingress", object{"Sid": "WriteLog", "Effect": "Allow", "Action": "sqs:SendMessage", "Resource": object{"Fn::GetAtt": []any{"QueueNotify6CD6F4", "Arn"}}})
+		},
+		"without a name": func(t *template) {
+			grantTo(t, "Ingress", object{"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": object{"Fn::GetAtt": []any{"QueueNotify6CD6F4", "Arn"}}})
+		},
+		"on a condition": func(t *template) {
+			statement(t, "Notify", "UseTable")["Condition"] = object{"Bool": object{"aws:SecureTransport": "true"}}
+		},
+	}, on: full},
+	{name: "the table expires items, can be restored and is billed on demand", offenders: offendTable, breaks: map[string]func(*template){
 		"expiry": func(t *template) { delete(t.Resources["Table"].Properties, "TimeToLiveSpecification") },
 		"restore": func(t *template) {
 			delete(list(t.Resources["Table"].get("Replicas"))[0].(object), "PointInTimeRecoverySpecification")
@@ -222,7 +275,7 @@ var rules = []rule{
 		"billing": func(t *template) { t.Resources["Table"].Properties["BillingMode"] = "PROVISIONED" },
 		"key":     func(t *template) { list(t.Resources["Table"].get("KeySchema"))[0].(object)["AttributeName"] = "id" },
 	}},
-	{"the access log has neither path nor query, and requests are limited", offendAPI, map[string]func(*template){
+	{name: "the access log has neither path nor query, and requests are limited", offenders: offendAPI, breaks: map[string]func(*template){
 		"path":     func(t *template) { logFormat(t, `{"p":"$context.path"}`) },
 		"query":    func(t *template) { logFormat(t, `{"p":"$context.requestOverride.querystring.x"}`) },
 		"no log":   func(t *template) { delete(t.Resources["ApiStage"].Properties, "AccessLogSettings") },
@@ -231,18 +284,29 @@ var rules = []rule{
 			t.one("AWS::ApiGatewayV2::Integration", "").Properties["PayloadFormatVersion"] = "1.0"
 		},
 	}},
-	{"alarms tell a topic that CloudWatch may publish to", offendAlarms, map[string]func(*template){
+	{name: "alarms tell a topic that CloudWatch may publish to", offenders: offendAlarms, breaks: map[string]func(*template){
 		"nobody told": func(t *template) { delete(t.one("AWS::CloudWatch::Alarm", "").Properties, "AlarmActions") },
 		"no right": func(t *template) {
 			p := t.one("AWS::SNS::TopicPolicy", "Alarms").Properties["PolicyDocument"].(object)
 			p["Statement"] = p["Statement"].([]any)[:1]
+		},
+		"right of any account": func(t *template) {
+			delete(statements(t.one("AWS::SNS::TopicPolicy", "Alarms").get("PolicyDocument"))[1], "Condition")
+		},
+		"right of another account": func(t *template) {
+			right := statements(t.one("AWS::SNS::TopicPolicy", "Alarms").get("PolicyDocument"))[1]
+			get(right, "Condition.StringEquals").(object)["aws:SourceAccount"] = "111122223333"
+		},
+		"one right more": func(t *template) {
+			p := t.one("AWS::SNS::TopicPolicy", "Alarms").Properties["PolicyDocument"].(object)
+			p["Statement"] = append(p["Statement"].([]any), object{"Effect": "Allow", "Principal": "*", "Action": "sns:Publish", "Resource": object{"Ref": "Alarms"}})
 		},
 		"key of SNS": func(t *template) { t.Resources["Alarms"].Properties["KmsMasterKeyId"] = "alias/aws/sns" },
 		"breaching": func(t *template) {
 			t.one("AWS::CloudWatch::Alarm", "QueueIngest").Properties["TreatMissingData"] = "breaching"
 		},
 	}},
-	{"what can go wrong has an alarm", offendMissingAlarms, map[string]func(*template){
+	{name: "what can go wrong has an alarm", offenders: offendMissingAlarms, breaks: map[string]func(*template){
 		"errors":    func(t *template) { drop(t, "AWS::CloudWatch::Alarm", "Errors") },
 		"throttles": func(t *template) { drop(t, "AWS::CloudWatch::Alarm", "Throttles") },
 		"gateway":   func(t *template) { drop(t, "AWS::CloudWatch::Alarm", "ApiRefused") },
@@ -250,21 +314,71 @@ var rules = []rule{
 		"lost":      func(t *template) { drop(t, "AWS::CloudWatch::Alarm", "LostAlarm0") },
 		"quota":     func(t *template) { drop(t, "AWS::CloudWatch::Alarm", "Quota") },
 		"filter":    func(t *template) { drop(t, "AWS::Logs::MetricFilter", "") },
-	}},
-	{"secrets are generated, or empty with an alarm, and never in the template", offendSecrets, map[string]func(*template){
+		"a topic":   func(t *template) { drop(t, "AWS::CloudWatch::Alarm", "NothingOutGithubPush") },
+		"a secret":  func(t *template) { drop(t, "AWS::CloudWatch::Alarm", "SecretGithubToken") },
+		"errors of another function": func(t *template) {
+			t.one("AWS::CloudWatch::Alarm", "FunctionRouter74C956Errors").Properties["Dimensions"] = by("FunctionName", object{"Ref": "FunctionIngress487A0A"})
+		},
+		"throttles of another service": func(t *template) {
+			t.one("AWS::CloudWatch::Alarm", "Throttles").Properties["Namespace"] = "AWS/ApiGateway"
+		},
+		"5xx of another metric": func(t *template) { t.one("AWS::CloudWatch::Alarm", "Api5xx").Properties["MetricName"] = "4xx" },
+		"5xx of another API":    func(t *template) { delete(t.one("AWS::CloudWatch::Alarm", "Api5xx").Properties, "Dimensions") },
+		"refusals of another stack": func(t *template) {
+			t.one("AWS::CloudWatch::Alarm", "ApiRefused").Properties["MetricName"] = "gateway-refused"
+		},
+		"another count of refusals": func(t *template) {
+			list(t.one("AWS::Logs::MetricFilter", "").get("MetricTransformations"))[0].(object)["MetricName"] = "refused"
+		},
+		"refusals of another log": func(t *template) {
+			t.one("AWS::Logs::MetricFilter", "").Properties["LogGroupName"] = object{"Ref": t.ids("AWS::Logs::LogGroup")[1]}
+		},
+		"another expression": func(t *template) {
+			list(t.one("AWS::CloudWatch::Alarm", "NothingOutAlarm").get("Metrics"))[0].(object)["Expression"] = "m0 - m1"
+		},
+		"one period": func(t *template) {
+			t.one("AWS::CloudWatch::Alarm", "NothingOutGithubPush").Properties["EvaluationPeriods"] = 1.0
+		},
+		"another topic": func(t *template) {
+			t.one("AWS::CloudWatch::Alarm", "NothingOutGithubPush").Properties["Metrics"] = t.one("AWS::CloudWatch::Alarm", "NothingOutGithubC0B010").get("Metrics")
+		},
+		"lost of one topic less": func(t *template) {
+			a := t.one("AWS::CloudWatch::Alarm", "LostAlarm0")
+			a.Properties["Metrics"] = list(a.get("Metrics"))[:len(list(a.get("Metrics")))-1]
+		},
+		"quota the other way round": func(t *template) {
+			t.one("AWS::CloudWatch::Alarm", "Quota").Properties["ComparisonOperator"] = "GreaterThanThreshold"
+		},
+		"no quota left": func(t *template) { t.one("AWS::CloudWatch::Alarm", "Quota").Properties["Threshold"] = 1.0 },
+		"secret of another name": func(t *template) {
+			list(t.one("AWS::CloudWatch::Alarm", "SecretGithubToken").get("Dimensions"))[1].(object)["Value"] = "github-webhook"
+		},
+		"secret of all stacks": func(t *template) {
+			a := t.one("AWS::CloudWatch::Alarm", "SecretGithubToken")
+			a.Properties["Dimensions"] = list(a.get("Dimensions"))[1:]
+		},
+		"one more": func(t *template) {
+			more := *t.one("AWS::CloudWatch::Alarm", "Quota")
+			more.Properties = maps.Clone(more.Properties)
+			more.Properties["AlarmName"] = t.topo.Prefix + "-more"
+			t.Resources["More"] = &more
+		},
+	}, on: full},
+	{name: "secrets are generated, or empty with an alarm, and never in the template", offenders: offendSecrets, breaks: map[string]func(*template){
 		"in the template": func(t *template) { t.one("AWS::SecretsManager::Secret", "").Properties["SecretString"] = "hunter2" },
 		"empty": func(t *template) {
 			delete(t.one("AWS::SecretsManager::Secret", "GithubWebhook").Properties, "GenerateSecretString")
 		},
-		"no name": func(t *template) { t.one("AWS::SecretsManager::Secret", "").Properties["Name"] = "github-webhook" },
-		"missing": func(t *template) { drop(t, "AWS::SecretsManager::Secret", "PortalToken") },
-	}},
-	{"there are outputs to go on with, and none for other stacks", offendOutputs, map[string]func(*template){
+		"no name":       func(t *template) { t.one("AWS::SecretsManager::Secret", "").Properties["Name"] = "github-webhook" },
+		"missing":       func(t *template) { drop(t, "AWS::SecretsManager::Secret", "PortalToken") },
+		"alarm dropped": func(t *template) { drop(t, "AWS::CloudWatch::Alarm", "SecretGithubToken") },
+	}, on: full},
+	{name: "there are outputs to go on with, and none for other stacks", offenders: offendOutputs, breaks: map[string]func(*template){
 		"webhook": func(t *template) { delete(t.Outputs, "WebhookGithub") },
 		"export":  func(t *template) { t.Outputs["ApiUrl"].(object)["Export"] = object{"Name": "x"} },
 		"import":  func(t *template) { t.Resources["Table"].Properties["TableName"] = object{"Fn::ImportValue": "x"} },
 	}},
-	{"the stack is far below the limit of resources", offendCount, map[string]func(*template){
+	{name: "the stack is far below the limit of resources", offenders: offendCount, breaks: map[string]func(*template){
 		"too many": func(t *template) {
 			for i := range maxResources {
 				t.Resources[fmt.Sprint("Another", i)] = &resource{Type: "AWS::SNS::Topic"}
@@ -286,8 +400,12 @@ func TestRules(t *testing.T) {
 			if len(r.breaks) == 0 {
 				t.Error("nothing shows that this rule can be broken")
 			}
+			on := r.on
+			if on == nil {
+				on = plain
+			}
 			for name, change := range r.breaks {
-				broken := plain.template(t)
+				broken := on.template(t)
 				change(broken)
 				if len(r.offenders(broken)) == 0 {
 					t.Errorf("the rule does not see this: %s", name)
@@ -493,7 +611,8 @@ func TestEmulator(t *testing.T) {
 	}
 	slices.Sort(left)
 	want := []string{
-		"LostAlarm0", "NothingOutAlarm", "NothingOutFrobs61F2B1", "NothingOutGithubC0B010",
+		"LostAlarm0", "NothingOutAlarm", "NothingOutCatalogChanged13E4C4", "NothingOutCatalogError8E92FB", "NothingOutFrobs61F2B1",
+		"NothingOutFrobsAdd93F677", "NothingOutGithubC0B010", "NothingOutGithubPushD6C87C", "NothingOutGithubRepositoryD892F1",
 		"QueryFollowEvent", "QueryFollowTrace", "QueryGatewayRefusals", "QueryNotDone", "QueryRefusedWebhooks", "QuerySlowFunctions",
 	}
 	if !slices.Equal(left, want) {
@@ -526,6 +645,16 @@ func variables(t *template, function string) object {
 func grantTo(t *template, function string, statement object) {
 	p := list(t.one("AWS::IAM::Role", "Function"+function).get("Policies"))[0].(object)["PolicyDocument"].(object)
 	p["Statement"] = append(p["Statement"].([]any), statement)
+}
+
+// statement returns the statement with a name of the role of a function.
+func statement(t *template, function, name string) object {
+	role := target(t.one("AWS::Lambda::Function", "Function"+function).get("Role"))
+	s := t.roleStatements(role)[role+" "+name]
+	if s == nil {
+		panic(function + " has no right " + name)
+	}
+	return s
 }
 
 func logFormat(t *template, format string) {
@@ -584,12 +713,25 @@ func offendTopology(t *template) []string {
 		if !allows(t.roleStatements(target(r.get("Target.RoleArn"))), "lambda:InvokeFunction", target(r.get("Target.Arn"))) {
 			bad = append(bad, "the schedule "+s.AWSName+" may not invoke its function")
 		}
+		for _, trust := range statements(t.Resources[target(r.get("Target.RoleArn"))].get("AssumeRolePolicyDocument")) {
+			if get(trust, "Principal.Service") != "scheduler.amazonaws.com" || !ofOurs(trust) {
+				bad = append(bad, "somebody else than the schedule "+s.AWSName+" has its role")
+			}
+		}
 	}
 	return bad
 }
 
+// ofOurs tells whether a statement is for requests on behalf of our account only.
+func ofOurs(s object) bool {
+	return text(get(s, "Condition.StringEquals.aws:SourceAccount")) == `{"Ref":"AWS::AccountId"}`
+}
+
 func offendRoutes(t *template, functions map[string]string) []string {
-	var bad []string
+	bad := t.each("AWS::Lambda::Permission", func(_ string, p *resource) bool {
+		return p.get("Action") == "lambda:InvokeFunction" && p.get("Principal") == "apigateway.amazonaws.com" &&
+			text(p.get("SourceArn")) == `{"Fn::Sub":"arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${Api}/*"}`
+	}, "lets others than our API invoke a function")
 	for _, route := range t.topo.Routes {
 		_, r := t.named("AWS::ApiGatewayV2::Route", "RouteKey", route.Method+" "+route.Path)
 		if r == nil {
@@ -604,8 +746,7 @@ func offendRoutes(t *template, functions map[string]string) []string {
 			bad = append(bad, "the route "+route.Path+" does not lead to "+route.Function)
 		}
 		if !slices.ContainsFunc(t.ids("AWS::Lambda::Permission"), func(id string) bool {
-			p := t.Resources[id]
-			return functions[target(p.get("FunctionName"))] == route.Function && p.get("Principal") == "apigateway.amazonaws.com" && p.get("SourceArn") != nil
+			return functions[target(t.Resources[id].get("FunctionName"))] == route.Function
 		}) {
 			bad = append(bad, "the API may not invoke "+route.Function)
 		}
@@ -692,24 +833,6 @@ func offendVisibility(t *template) []string {
 	}, "reads a queue whose messages come back too early")
 }
 
-// alarmed tells whether there is an alarm on a metric with a dimension.
-func (t *template) alarmed(metric, id string) bool {
-	return slices.ContainsFunc(t.ids("AWS::CloudWatch::Alarm"), func(a string) bool {
-		r := t.Resources[a]
-		return r.get("MetricName") == metric && slices.ContainsFunc(list(r.get("Dimensions")), func(d any) bool { return target(get(d, "Value")) == id })
-	})
-}
-
-func offendQueueAlarms(t *template) []string {
-	dead := t.deadLetters()
-	return t.each("AWS::SQS::Queue", func(id string, _ *resource) bool {
-		if dead[id] {
-			return t.alarmed("ApproximateNumberOfMessagesVisible", id)
-		}
-		return t.alarmed("ApproximateAgeOfOldestMessage", id)
-	}, "has no alarm")
-}
-
 func offendMappings(t *template) []string {
 	return t.each("AWS::Lambda::EventSourceMapping", func(_ string, m *resource) bool {
 		n := m.number("ScalingConfig.MaximumConcurrency")
@@ -737,7 +860,7 @@ func (t *template) admits(queue, topic string, by []string) bool {
 		for _, s := range statements(r.get("PolicyDocument")) {
 			topics := list(get(s, "Condition.ArnEquals.aws:SourceArn"))
 			if s["Effect"] == "Allow" && get(s, "Principal.Service") == "sns.amazonaws.com" && s["Action"] == "sqs:SendMessage" &&
-				get(s, "Condition.StringEquals.aws:SourceAccount") != nil &&
+				ofOurs(s) &&
 				slices.ContainsFunc(topics, func(v any) bool { return target(v) == topic }) {
 				return true
 			}
@@ -912,61 +1035,6 @@ func allows(all map[string]object, action, id string) bool {
 	return false
 }
 
-// offendGrants compares the names of the statements with what each function needs, and the topics with those it
-// publishes.
-func offendGrants(t *template) []string {
-	want := map[string][]string{
-		topology.Ingress:          {"ReadSecrets", "SendToIngest", "WriteLog"},
-		topology.SQSPublisher:     {"Park", "Publish", "ReadQueues", "WriteLog"},
-		topology.Router:           {"Park", "Publish", "ReadQueues", "WriteLog"},
-		topology.CatalogSync:      {"MissBlobs", "Park", "Publish", "ReadQueues", "ReadSecrets", "UseBlobs", "UseTable", "WriteLog"},
-		topology.Notify:           {"Park", "ReadQueues", "UseTable", "WriteLog"},
-		topology.CatalogAPI:       {"MissBlobs", "ReadSecrets", "UseBlobs", "UseTable", "WriteLog"},
-		topology.NotificationsAPI: {"ReadSecrets", "UseTable", "WriteLog"},
-	}
-	var bad []string
-	for _, f := range t.topo.Functions {
-		_, r := t.named("AWS::Lambda::Function", "FunctionName", f.AWSName)
-		role := target(r.get("Role"))
-		var got []string
-		for id, s := range t.roleStatements(role) {
-			// References, the customer key and traces come on top where they are chosen.
-			if name, _ := s["Sid"].(string); name != "" && name != "ReadParameters" && name != "UseKey" {
-				got = append(got, name)
-			}
-			if s["Sid"] == "Publish" {
-				bad = append(bad, offendPublish(t, f.Name, id, s)...)
-			}
-		}
-		names := slices.Clone(want[f.Name])
-		if len(f.Secrets) == 0 {
-			names = slices.DeleteFunc(names, func(s string) bool { return s == "ReadSecrets" })
-		}
-		slices.Sort(got)
-		if !slices.Equal(got, names) {
-			bad = append(bad, fmt.Sprintf("%s has the rights %q, not %q", f.Name, got, names))
-		}
-	}
-	return bad
-}
-
-func offendPublish(t *template, function, id string, s object) []string {
-	var bad []string
-	for _, arn := range list(s["Resource"]) {
-		r := t.Resources[target(arn)]
-		i := slices.IndexFunc(t.topo.Topics, func(x topology.Topic) bool { return r.get("TopicName") == x.AWSName })
-		if i < 0 {
-			bad = append(bad, id+" publishes to something else")
-			continue
-		}
-		root, sub, _ := strings.Cut(t.topo.Topics[i].Name, ".")
-		if (function == topology.SQSPublisher) != (sub == "") || (function == topology.CatalogSync) != (root == "catalog") {
-			bad = append(bad, id+" publishes to "+t.topo.Topics[i].Name)
-		}
-	}
-	return bad
-}
-
 func offendTable(t *template) []string {
 	return t.each("AWS::DynamoDB::GlobalTable", func(_ string, r *resource) bool {
 		replicas := list(r.get("Replicas"))
@@ -993,40 +1061,12 @@ func offendAlarms(t *template) []string {
 		actions := list(a.get("AlarmActions"))
 		return len(actions) == 1 && target(actions[0]) == "Alarms" && a.get("TreatMissingData") == "notBreaching" && a.get("AlarmDescription") != nil
 	}, "tells nobody, or too much")
-	if !slices.ContainsFunc(t.policyOf("AWS::SNS::TopicPolicy", "Topics", "Alarms"), func(s object) bool {
-		return s["Effect"] == "Allow" && get(s, "Principal.Service") == "cloudwatch.amazonaws.com" && s["Action"] == "sns:Publish"
-	}) {
-		bad = append(bad, "CloudWatch may not publish to Alarms")
+	allowed := slices.DeleteFunc(t.policyOf("AWS::SNS::TopicPolicy", "Topics", "Alarms"), func(s object) bool { return s["Effect"] == "Deny" })
+	if len(allowed) != 1 || get(allowed[0], "Principal.Service") != "cloudwatch.amazonaws.com" || allowed[0]["Action"] != "sns:Publish" || !ofOurs(allowed[0]) {
+		bad = append(bad, "CloudWatch, of our account and alone, may not publish to Alarms: "+text(allowed))
 	}
 	if key := t.Resources["Alarms"].get("KmsMasterKeyId"); key != nil && !ownKey(key) {
 		bad = append(bad, "CloudWatch may not use the key of Alarms")
-	}
-	return bad
-}
-
-func offendMissingAlarms(t *template) []string {
-	var bad []string
-	for _, metric := range []string{"Errors", "Throttles"} {
-		bad = append(bad, t.each("AWS::Lambda::Function", func(id string, _ *resource) bool { return t.alarmed(metric, id) }, "has no alarm on "+metric)...)
-	}
-	alarms := map[string]bool{}
-	for _, id := range t.ids("AWS::CloudWatch::Alarm") {
-		alarms[fmt.Sprint(t.Resources[id].get("AlarmName"))] = true
-	}
-	names := []string{"api-5xx", "gateway-refused", "nothing-out", "lost-0", "quota-github.com"}
-	for _, s := range t.topo.Subscriptions {
-		if !strings.Contains(s.Topic, ".") {
-			names = append(names, "nothing-out-"+s.Topic)
-		}
-	}
-	for _, name := range names {
-		if !alarms[t.topo.Prefix+"-"+name] {
-			bad = append(bad, "no alarm "+name)
-		}
-	}
-	_, filter := t.named("AWS::Logs::MetricFilter", "FilterPattern", `{ $.functionStatus = "-" && $.status >= 400 && $.status != 404 }`)
-	if filter == nil {
-		bad = append(bad, "nothing counts what the gateway refuses")
 	}
 	return bad
 }

@@ -40,7 +40,7 @@ var (
 	plain = &variant{name: "plain", config: "../../events-config.json", options: options(nil)}
 	again = &variant{name: "again", config: "../../events-config.json", options: options(nil)}
 	// A configuration and options that use everything else.
-	full = &variant{name: "full", config: "testdata/events-config.json", options: options(everything(map[string]any{"customerKey": "true"}))}
+	full = &variant{name: "full", config: "testdata/events-config.json", options: options(everything(map[string]any{"customerKey": "true"})), nag: true}
 	// The same, on the table, the bucket, the secrets and the key that another stack left.
 	adopted  = &variant{name: "adopted", config: "testdata/events-config.json", options: options(everything(map[string]any{"customerKey": oldKey, "adopt": "true"}))}
 	emulated = &variant{name: "emulated", config: "../../events-config.json", options: options(map[string]any{"emulator": "true", "retain": "false"})}
@@ -91,7 +91,23 @@ func run(m *testing.M) (int, error) {
 			return 1, fmt.Errorf("%s: %w", v.name, err)
 		}
 	}
+	if err := writeTemplates(os.Getenv("CALLBOARD_TEMPLATES")); err != nil {
+		return 1, err
+	}
 	return m.Run(), nil
+}
+
+// writeTemplates puts the templates with options into a folder, for other tools; "" is none.
+func writeTemplates(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	for _, v := range []*variant{full, adopted} {
+		if err := os.WriteFile(filepath.Join(dir, v.name+".template.json"), v.json, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // synthesize makes the stack in a folder, with programs that do nothing.
@@ -171,7 +187,14 @@ func TestNewRefuses(t *testing.T) {
 		options  map[string]any
 		want     string
 	}{
-		"a secret on a machine":            {`["github-webhook"]`, `["env:HOOK"]`, nil, `the secret "env:HOOK" of the function ingress is on somebody's machine`},
+		"a secret on a machine": {`["github-webhook"]`, `["env:HOOK"]`, nil, `the secret "env:HOOK" of the function ingress is on somebody's machine`},
+		"the name of a shared secret": {
+			`["github-webhook"]`, `["secretsmanager:shared/hook"]`, nil, `the secret "secretsmanager:shared/hook" of the function ingress does not name an ARN`,
+		},
+		"half an ARN": {
+			`["github-webhook"]`, `["secretsmanager:arn:aws:secretsmanager:eu-west-1:111122223333:secret:hook"]`, nil, "with the six characters at its end",
+		},
+		"all secrets":                      {`["github-webhook"]`, `["secretsmanager:arn:aws:secretsmanager:eu-west-1:111122223333:secret:*"]`, nil, "does not name an ARN"},
 		"too little reserved":              {"", "", map[string]any{"reserved": map[string]any{"router": 9.0}}, "its queues start up to 10"},
 		"reserved for nobody":              {"", "", map[string]any{"reserved": map[string]any{"rooter": 9.0}}, "does not have"},
 		"a bucket's name that is too long": {`"prefix": "callboard"`, `"prefix": "` + strings.Repeat("a", 30) + `"`, map[string]any{"env": "staging"}, "can have 35 characters"},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/callboard/callboard/internal/config"
 	"github.com/callboard/callboard/internal/topology"
 )
 
@@ -21,6 +22,7 @@ type template struct {
 	Outputs   object               `json:"Outputs"`
 
 	topo    *topology.Topology
+	conf    *config.Config
 	adopted bool
 	dir     string // that the template is in
 }
@@ -36,7 +38,7 @@ type resource struct {
 
 func (v *variant) template(t *testing.T) *template {
 	t.Helper()
-	tpl := &template{topo: v.topo, adopted: v.options.Adopt, dir: v.dir}
+	tpl := &template{topo: v.topo, conf: v.conf, adopted: v.options.Adopt, dir: v.dir}
 	if err := json.Unmarshal(v.json, tpl, json.RejectUnknownMembers(false)); err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +178,11 @@ func (t *template) roleStatements(role string) map[string]object {
 	all := map[string]object{}
 	for _, p := range list(t.Resources[role].get("Policies")) {
 		for _, s := range statements(get(p, "PolicyDocument")) {
-			all[fmt.Sprint(role, " ", s["Sid"])] = s
+			key := fmt.Sprint(role, " ", s["Sid"])
+			for all[key] != nil { // none hides behind another of its name
+				key += " again"
+			}
+			all[key] = s
 		}
 	}
 	for _, id := range t.ids("AWS::IAM::Policy") {

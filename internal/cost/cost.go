@@ -293,7 +293,7 @@ func alarmMetrics(c *config.Config, t *topology.Topology) float64 {
 	const (
 		api         = 2 // errors, and what the gateway refuses
 		byFunction  = 2 // errors, throttles
-		inAndOut    = 2 // what comes in, what goes out; of the ingest queue, and of each root topic
+		inAndOut    = 2 // what comes in, what goes out; of the ingest queue, and of each topic with a subscription
 		undelivered = 1 // of each topic with a subscription
 	)
 	n := float64(api + len(t.Queues) + byFunction*len(t.Functions) + inAndOut)
@@ -301,10 +301,7 @@ func alarmMetrics(c *config.Config, t *topology.Topology) float64 {
 		if !slices.ContainsFunc(t.Subscriptions, func(s topology.Subscription) bool { return s.Topic == topic.Name }) {
 			continue
 		}
-		n += undelivered
-		if !strings.Contains(topic.Name, ".") {
-			n += inAndOut
-		}
+		n += inAndOut + undelivered
 	}
 	return n + hosts(c) + emptySecrets(t)
 }

@@ -82,7 +82,7 @@ func rowPattern(row string, values map[string][]string) *regexp.Regexp {
 		default:
 			quoted := []string{"-"} // where there are none: no name is that
 			for _, v := range values[name] {
-				quoted = append(quoted, regexp.QuoteMeta(v))
+				quoted = append(quoted, regexp.QuoteMeta(v), regexp.QuoteMeta(strings.ReplaceAll(v, "_", ".")))
 			}
 			pattern += "(?:" + strings.Join(quoted, "|") + ")"
 		}
@@ -138,7 +138,7 @@ func alarmNames(t *testing.T) (alarms []string, values map[string][]string) {
 			}
 			kind, name = "queue", p.QueueName
 		case "AWS::SNS::Topic":
-			kind, name = "topic", p.TopicName
+			kind, name = "topic", p.TopicName // with "_" in the place of "."
 		default:
 			continue
 		}

@@ -1,0 +1,170 @@
+package stack_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/callboard/callboard/internal/topology"
+)
+
+// What functions do with the table and the blobs, and what the services need for the customer key.
+var (
+	tableActions = map[string][]string{
+		topology.CatalogSync:      {"GetItem", "BatchGetItem", "Query", "PutItem", "DeleteItem", "BatchWriteItem"},
+		topology.Notify:           {"GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem"},
+		topology.CatalogAPI:       {"GetItem", "BatchGetItem", "Query"},
+		topology.NotificationsAPI: {"GetItem", "Query", "PutItem", "UpdateItem"},
+	}
+	blobActions = map[string][]string{
+		topology.CatalogSync: {"GetObject", "PutObject", "DeleteObject"},
+		topology.CatalogAPI:  {"GetObject"},
+	}
+	keyActions      = []string{"kms:Decrypt", "kms:GenerateDataKey"}
+	tableKeyActions = []string{"kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey", "kms:Encrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo"}
+)
+
+// offendGrants compares the statements of each function, as a whole, with those that follow from the topology.
+func offendGrants(t *template) []string {
+	var bad []string
+	for _, f := range t.topo.Functions {
+		_, r := t.named("AWS::Lambda::Function", "FunctionName", f.AWSName)
+		var got []string
+		for _, s := range t.roleStatements(target(r.get("Role"))) {
+			s = maps.Clone(s)
+			s["Action"], s["Resource"] = texts(s["Action"]), texts(s["Resource"])
+			got = append(got, text(s))
+		}
+		want := t.rights(f, r.get("TracingConfig.Mode") == "Active")
+		for _, s := range got {
+			if !slices.Contains(want, s) {
+				bad = append(bad, f.Name+" has the right "+s)
+			}
+		}
+		for _, s := range want {
+			if !slices.Contains(got, s) {
+				bad = append(bad, f.Name+" has not the right "+s)
+			}
+		}
+		if len(got) != len(want) {
+			bad = append(bad, fmt.Sprintf("%s has %d rights, not %d", f.Name, len(got), len(want)))
+		}
+	}
+	return bad
+}
+
+// right writes a statement; those of the CDK have no name.
+func right(name string, actions, resources []string) string {
+	slices.Sort(resources)
+	s := object{"Effect": "Allow", "Action": slices.Sorted(slices.Values(actions)), "Resource": slices.Compact(resources)}
+	if name != "" {
+		s["Sid"] = name
+	}
+	return text(s)
+}
+
+// rights returns the statements that a function needs.
+func (t *template) rights(f topology.Function, traced bool) []string {
+	group, _ := t.named("AWS::Logs::LogGroup", "LogGroupName", "/aws/lambda/"+f.AWSName)
+	all := []string{right("WriteLog", []string{"logs:CreateLogStream", "logs:PutLogEvents"}, []string{attribute(group, "Arn")})}
+	add := func(name string, resources []string, actions ...string) {
+		if len(resources) > 0 {
+			all = append(all, right(name, actions, resources))
+		}
+	}
+	var queues []string
+	for _, name := range f.Queues {
+		queues = append(queues, t.queueARN(name))
+	}
+	add("ReadQueues", queues, "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility")
+	if f.DeadLetter != "" {
+		add("Park", []string{t.queueARN(f.DeadLetter)}, "sqs:SendMessage")
+	}
+	if f.Name == topology.Ingress {
+		add("SendToIngest", []string{t.queueARN(topology.QueueIngest)}, "sqs:SendMessage")
+	}
+	add("Publish", t.published(f.Name), "sns:Publish")
+	table, bucket := attribute("Table", "Arn"), attribute("Blobs", "Arn")
+	objects := `{"Fn::Join":["",[` + bucket + `,"/catalog/*"]]}`
+	if t.adopted {
+		table, bucket, objects = ofAccount("dynamodb", "table/"+t.topo.Prefix+"-table"), adoptedBucket(""), adoptedBucket("/catalog/*")
+	}
+	if actions := tableActions[f.Name]; actions != nil {
+		add("UseTable", []string{table}, prefixed("dynamodb:", actions)...)
+	}
+	if actions := blobActions[f.Name]; actions != nil {
+		add("UseBlobs", []string{objects}, prefixed("s3:", actions)...)
+		add("MissBlobs", []string{bucket}, "s3:ListBucket")
+	}
+	secrets, parameters := t.secretARNs(f)
+	add("ReadSecrets", secrets, "secretsmanager:GetSecretValue")
+	add("ReadParameters", parameters, "ssm:GetParameter")
+	if key := t.Resources["Alarms"].get("KmsMasterKeyId"); key != nil {
+		actions := keyActions
+		if tableActions[f.Name] != nil {
+			actions = tableKeyActions
+		}
+		add("UseKey", texts(key), actions...)
+	}
+	if traced {
+		add("", []string{"*"}, "xray:PutTelemetryRecords", "xray:PutTraceSegments")
+	}
+	return all
+}
+
+func (t *template) queueARN(name string) string {
+	id, _ := t.named("AWS::SQS::Queue", "QueueName", t.topo.Prefix+"-"+name)
+	return attribute(id, "Arn")
+}
+
+// published returns the topics that a function publishes to: webhooks come to root topics, the router sends them to
+// sub-topics, and what happens to the catalog is told by who changes it.
+func (t *template) published(function string) []string {
+	var arns []string
+	for _, x := range t.topo.Topics {
+		by := topology.SQSPublisher
+		if root, _, sub := strings.Cut(x.Name, "."); root == "catalog" {
+			by = topology.CatalogSync
+		} else if sub {
+			by = topology.Router
+		}
+		if by == function {
+			id, _ := t.named("AWS::SNS::Topic", "TopicName", x.AWSName)
+			arns = append(arns, text(object{"Ref": id}))
+		}
+	}
+	return arns
+}
+
+// secretARNs returns what a function reads of Secrets Manager, and of the parameters.
+func (t *template) secretARNs(f topology.Function) (secrets, parameters []string) {
+	for _, name := range f.Secrets {
+		if arn, ok := strings.CutPrefix(name, "secretsmanager:"); ok {
+			secrets = append(secrets, arn)
+			continue
+		}
+		if path, ok := strings.CutPrefix(name, "ssm:/"); ok {
+			parameters = append(parameters, ofAccount("ssm", "parameter/"+path))
+			continue
+		}
+		if t.adopted {
+			secrets = append(secrets, ofAccount("secretsmanager", "secret:"+t.topo.Prefix+"/"+name+"-??????"))
+			continue
+		}
+		id, _ := t.named("AWS::SecretsManager::Secret", "Name", t.topo.Prefix+"/"+name)
+		secrets = append(secrets, attribute(id, "Id"))
+	}
+	return secrets, parameters
+}
+
+// attribute writes what refers to an attribute of a resource.
+func attribute(id, name string) string { return text(object{"Fn::GetAtt": []any{id, name}}) }
+
+func prefixed(prefix string, names []string) []string {
+	list := make([]string, len(names))
+	for i, n := range names {
+		list[i] = prefix + n
+	}
+	return list
+}
