@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,7 +16,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/callboard/callboard/functions/ingress"
 	"github.com/callboard/callboard/internal/config"
+	"github.com/callboard/callboard/internal/topology"
 	"github.com/callboard/callboard/pkg/events"
 	"github.com/callboard/callboard/pkg/webhook"
 )
@@ -74,7 +78,8 @@ func TestRun_Failures(t *testing.T) {
 		{"dev --config " + conf + " --state " + file, exitFailure, "the state folder " + file + " cannot be created"},
 		{"dev --config " + conf + " --state " + state + " --addr " + taken.Listener.Addr().String(), exitFailure, "choose another address with --addr"},
 		{"dev --config " + conf + " --state " + state + " --addr nonsense", exitFailure, "cannot listen on nonsense"},
-		{"send gitlab push", exitUsage, `"github","hmac"`},
+		{"send subversion push", exitUsage, `"github","gitlab","hmac"`},
+		{"send gitlab push --config " + conf + " --state " + state, exitFailure, "no topic from gitlab"},
 		{"send github", exitUsage, "<event>"},
 		{"send github push --config " + conf + " --state " + state, exitFailure, "no callboard runs on the state folder"},
 		{"send github nope --config " + conf + " --state " + state + " --url " + refusing.URL, exitFailure, "push-unrelated"},
@@ -82,6 +87,7 @@ func TestRun_Failures(t *testing.T) {
 		{"send hmac add --wait --config " + conf + " --state " + state + " --url " + refusing.URL, exitFailure, "no callboard runs"},
 		{"send hmac add --secret s --config " + conf + " --state " + state + " --url " + refusing.URL, exitFailure, "refused with 403 Forbidden: no\uFFFD[2J\n"},
 		{"send hmac add --secret s --config " + conf + " --url http://127.0.0.1:1", exitFailure, "cannot be reached"},
+		{"send hmac add --secret s --config " + conf + " --url ://", exitFailure, "the URL is not valid"},
 		{"trace x --state " + folder, exitFailure, "there is no state in the folder"},
 		{"trace github:x --state " + state, exitFailure, "event github:x is not known"},
 		{"trace x --url http://127.0.0.1:1 --state " + state, exitFailure, "no callboard runs"},
@@ -233,6 +239,108 @@ func TestSend_Flags(t *testing.T) {
 	}
 }
 
+// What send sends is taken by the ingress of the same topic, for every profile and every sample; and nothing of the secret
+// is printed.
+func TestSend_IsAccepted(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	const secret = "canary-of-the-sender"
+	file := filepath.Join(folder, "events-config.json")
+	if err := os.WriteFile(file, []byte(`{"topics": {
+		"github": {"from": "github", "secrets": ["a"]}, "gitlab": {"from": "gitlab", "secrets": ["a"]},
+		"bitbucket": {"from": "bitbucket-cloud", "secrets": ["a"]}, "bitbucketServer": {"from": "bitbucket-data-center", "secrets": ["a"]},
+		"azure": {"from": "azure-devops", "secrets": ["a"]}, "gerrit": {"from": "gerrit", "secrets": ["a"]}, "gitea": {"from": "gitea", "secrets": ["a"]},
+		"hmac": {"from": "hmac", "secrets": ["a"], "signature": {"header": "x-signature"}, "deliveryId": "header:x-id", "subTopic": ["header:x-type"]},
+		"standard": {"from": "standard-webhooks", "secrets": ["a"]}, "basic": {"from": "basic", "secrets": ["a"], "deliveryId": "body:id"},
+		"token": {"from": "token", "secrets": ["a"]}, "none": {"from": "none", "verify": "none"}
+	}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	conf, err := config.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	topo, err := topology.Build(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	topics := ingress.Topics(conf, topo)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		name, token, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/events/http/"), "/")
+		hook := webhook.Request{Headers: events.Metadata{}, Body: body, Token: token, Time: time.Now()}
+		for name := range r.Header {
+			hook.Headers.Set(name, r.Header.Get(name))
+		}
+		switch err := topics[name].Profile.Verify(hook, []string{secret}); {
+		case errors.Is(err, webhook.ErrTest):
+			_, _ = io.WriteString(w, `{"status":"ignored"}`)
+			return
+		case err != nil:
+			http.Error(w, err.Error(), http.StatusForbidden)
+			return
+		}
+		d, err := topics[name].Profile.Describe(hook, body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		sub := ""
+		for _, rule := range topo.SubTopicRules(name) {
+			if found, ok := rule.Select(d.Metadata, body); ok {
+				sub = "." + found
+				break
+			}
+		}
+		w.Header().Set("X-Events-Id", name+sub+" "+d.ID+" "+d.Host+" "+d.Repository)
+		w.WriteHeader(http.StatusAccepted)
+	}))
+	defer server.Close()
+	send := func(t *testing.T, args ...string) string {
+		t.Helper()
+		args = append([]string{"send", "--config", file, "--state", folder, "--secret", secret, "--delivery", "d1", "--url", server.URL}, args...)
+		out, stderr, code := call(t, args...)
+		if code != 0 || strings.Contains(out+stderr, secret) {
+			t.Errorf("%v: exit code %d\n%s%s", args, code, out, stderr)
+		}
+		return strings.TrimSpace(out)
+	}
+	roots := map[string]string{"gitlab": "gitlab", "bitbucket-cloud": "bitbucket", "bitbucket-data-center": "bitbucketServer", "azure-devops": "azure", "gerrit": "gerrit", "gitea": "gitea"}
+	for provider, samples := range providerSamples {
+		for event := range samples {
+			got := send(t, provider, event)
+			if event == "diagnostics:ping" {
+				if got != `{"status":"ignored"}` {
+					t.Errorf("%s %s: %s", provider, event, got)
+				}
+				continue
+			}
+			topic, rest, _ := strings.Cut(got, " ")
+			if topic != roots[provider]+"."+event {
+				t.Errorf("%s %s arrives at %q", provider, event, topic)
+			}
+			if id, _, _ := strings.Cut(rest, " "); id != "d1" && provider != config.FromGerrit || id == "" {
+				t.Errorf("%s %s has the delivery id %q", provider, event, id)
+			}
+			if !strings.Contains(rest, "petstore") && event != "project_create" {
+				t.Errorf("%s %s is of no repository: %s", provider, event, rest)
+			}
+		}
+	}
+	for provider, want := range map[string]string{"hmac": "hmac.add d1", "standard-webhooks": "standard.add d1", "basic": "basic d1", "token": "token", "none": "none"} {
+		if got := send(t, provider, "add"); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %q, want %q", provider, got, want)
+		}
+	}
+	payload := filepath.Join(folder, "payload.json")
+	if err := os.WriteFile(payload, []byte(`{"object_kind":"pipeline"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := send(t, "gitlab", "pipeline", "--file", payload); !strings.HasPrefix(got, "gitlab.pipeline d1") {
+		t.Errorf("a file arrives as %q", got)
+	}
+}
+
 // The printed commands work as they are, whatever the folders are called.
 func TestDev_Greet(t *testing.T) {
 	t.Parallel()
@@ -244,6 +352,8 @@ func TestDev_Greet(t *testing.T) {
 	onlyHMAC.Topics = map[string]config.Topic{"frobs": conf.Topics["frobs"]}
 	onlyGitHub := *conf
 	onlyGitHub.Topics = map[string]config.Topic{"github": conf.Topics["github"]}
+	onlyGitea := *conf
+	onlyGitea.Topics = map[string]config.Topic{"forge": {From: config.FromGitea, Secrets: []string{"a"}}}
 	for _, test := range []struct {
 		command devCommand
 		conf    *config.Config
@@ -258,6 +368,7 @@ func TestDev_Greet(t *testing.T) {
 		{devCommand{Config: "events-config.json", State: ".callboard", Sample: "off"}, conf, []string{" send --wait hmac test)"}},
 		{devCommand{Config: "events-config.json", State: ".callboard", Sample: "on"}, &onlyHMAC, []string{" send --wait hmac test)"}},
 		{devCommand{Config: "events-config.json", State: ".callboard", Sample: "off"}, &onlyGitHub, []string{" send --wait github push --file PAYLOAD.json)"}},
+		{devCommand{Config: "events-config.json", State: ".callboard", Sample: "on"}, &onlyGitea, []string{" send --wait gitea pull_request)"}},
 	} {
 		var b bytes.Buffer
 		test.command.greet(&b, test.conf, "http://h:1")

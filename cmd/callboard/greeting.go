@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -62,6 +63,11 @@ func firstWebhook(conf *config.Config, sample bool) string {
 		return "github push"
 	case from(config.FromHMAC):
 		return "hmac test"
+	}
+	for _, provider := range slices.Sorted(maps.Keys(providerSamples)) {
+		if from(provider) {
+			return provider + " " + slices.Sorted(maps.Keys(providerSamples[provider]))[0]
+		}
 	}
 	return "github push --file PAYLOAD.json"
 }

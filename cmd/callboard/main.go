@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -50,6 +51,7 @@ func run(ctx context.Context, args []string, out, err io.Writer) int {
 		kong.Name("callboard"), kong.Description("A serverless event system for developer portals."),
 		kong.Writers(out, err), kong.Exit(func(code int) { exited = code }), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(streams{out, err}),
+		kong.Vars{"senders": strings.Join(config.Senders(), ",")},
 	)
 	if parserErr != nil {
 		panic(parserErr) // a mistake in the tags above

@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,16 +17,18 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/callboard/callboard/functions/ingress"
 	"github.com/callboard/callboard/internal/config"
 	"github.com/callboard/callboard/internal/front"
 	"github.com/callboard/callboard/internal/secrets"
+	"github.com/callboard/callboard/internal/topology"
 	"github.com/callboard/callboard/pkg/events"
 	"github.com/callboard/callboard/pkg/webhook"
 )
 
 type sendCommand struct {
-	Provider string `arg:"" enum:"github,hmac" help:"The provider to send as: github, or hmac for a sender that the configuration describes."`
-	Event    string `arg:"" help:"The event: a built-in sample (push, push-change, push-remove, push-unrelated, ping, repository-deleted), or the type of the payload in --file."`
+	Provider string `arg:"" enum:"${senders}" help:"The profile to send as: ${enum}."`
+	Event    string `arg:"" help:"The event: a built-in sample (any name shows those of the provider), or the type of the payload in --file."`
 	Topic    string `help:"The topic, by default the first one of the provider." placeholder:"NAME"`
 	File     string `help:"Send this payload instead of a sample." type:"existingfile" placeholder:"FILE"`
 	URL      string `help:"Where Callboard is, by default the engine of the state folder." placeholder:"URL"`
@@ -56,6 +60,10 @@ func (c *sendCommand) Run(ctx context.Context, s streams) error {
 	if c.Wait && engineErr != nil {
 		return engineErr
 	}
+	topo, err := topology.Build(conf)
+	if err != nil {
+		return err
+	}
 	secret, err := c.secret(ctx, topic)
 	if err != nil {
 		return err
@@ -68,15 +76,16 @@ func (c *sendCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	req, err := c.request(ctx, base+"/events/http/"+name, topic, secret, delivery, h)
+	profile := ingress.Topics(conf, topo)[name].Profile
+	req, err := request(ctx, base+"/events/http/"+name, profile, secret, h)
 	if err != nil {
 		return err
 	}
-	id, err := deliver(req)
+	answer, err := deliver(req)
 	if err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintln(s.out, id); err != nil || !c.Wait {
+	if _, err := fmt.Fprintln(s.out, answer); err != nil || !c.Wait {
 		return err
 	}
 	if err := (local{engine: engine}).call(ctx, http.MethodPost, "/drain", nil, &struct{}{}); err != nil {
@@ -101,8 +110,9 @@ func (c *sendCommand) topic(conf *config.Config) (string, config.Topic, error) {
 	return "", config.Topic{}, events.Errorf(events.CodeNotFound, "%s has no topic from %s", c.Config, c.Provider)
 }
 
+// secret returns what to sign with; "" if the topic verifies nothing.
 func (c *sendCommand) secret(ctx context.Context, t config.Topic) (string, error) {
-	if c.Secret != "" {
+	if c.Secret != "" || len(t.Secrets) == 0 {
 		return c.Secret, nil
 	}
 	values, err := secrets.Dir(filepath.Join(c.State, "secrets")).Values(ctx, t.Secrets[0])
@@ -115,60 +125,78 @@ func (c *sendCommand) secret(ctx context.Context, t config.Topic) (string, error
 // hook returns what to send: a file, or a sample. A sample of GitHub is made by the engine, which first does to
 // the sample repository what the webhook tells of.
 func (c *sendCommand) hook(ctx context.Context, t config.Topic, delivery string, engine front.Running, engineErr error) (hook, error) {
-	switch {
-	case c.File != "":
+	var h hook
+	if c.File != "" {
 		payload, err := os.ReadFile(c.File)
 		if err != nil {
 			return hook{}, events.Wrap(err, events.CodeInvalid, "the file cannot be read")
 		}
-		return hook{Event: c.Event, Payload: payload}, nil
-	case c.Provider == config.FromHMAC:
-		return genericHook(t, c.Event, delivery)
-	case gitHubSamples[c.Event] == "":
-		return hook{}, events.Errorf(events.CodeNotFound, "there is no sample %q; send a --file, or one of:%s", c.Event, list(gitHubSamples))
-	case engineErr != nil:
-		return hook{}, events.Wrap(engineErr, events.CodeNotFound, "a sample needs a running callboard dev or attach with a sample repository server; without one send a --file")
+		h = hook{Event: c.Event, Payload: payload}
 	}
-	var h hook
-	err := local{engine: engine}.call(ctx, http.MethodPost, "/sample/"+c.Event, nil, &h)
-	return h, err
+	if c.Provider != config.FromGitHub {
+		return providerHook(c.Provider, t, h, c.Event, delivery)
+	}
+	if c.File == "" {
+		switch {
+		case gitHubSamples[c.Event] == "":
+			return hook{}, events.Errorf(events.CodeNotFound, "there is no sample %q; send a --file, or one of:%s", c.Event, list(gitHubSamples))
+		case engineErr != nil:
+			return hook{}, events.Wrap(engineErr, events.CodeNotFound, "a sample needs a running callboard dev or attach with a sample repository server; without one send a --file")
+		}
+		if err := (local{engine: engine}).call(ctx, http.MethodPost, "/sample/"+c.Event, nil, &h); err != nil {
+			return hook{}, err
+		}
+	}
+	h.Headers = map[string]string{"User-Agent": "GitHub-Hookshot/callboard", "X-GitHub-Event": h.Event, "X-GitHub-Delivery": delivery}
+	return h, nil
+}
+
+// signer is a profile that can do what its sender does.
+type signer interface {
+	Sign(r *webhook.Request, secret string)
 }
 
 // request is the webhook as the provider sends it.
-func (c *sendCommand) request(ctx context.Context, address string, t config.Topic, secret, delivery string, h hook) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(h.Payload))
-	if err != nil {
-		return nil, events.Wrap(err, events.CodeInvalid, "the URL %q is not valid", address)
-	}
-	req.Header.Set("Content-Type", "application/json")
+func request(ctx context.Context, address string, p webhook.Profile, secret string, h hook) (*http.Request, error) {
+	r := webhook.Request{Headers: events.Metadata{"content-type": "application/json"}, Body: h.Payload, Time: time.Now()}
 	for name, value := range h.Headers {
+		r.Headers.Set(name, value)
+	}
+	p.(signer).Sign(&r, secret) //nolint:forcetypeassert // every profile of the configuration can
+	if r.Token != "" {
+		address += "/" + url.PathEscape(r.Token)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(r.Body))
+	if err != nil {
+		return nil, events.Errorf(events.CodeInvalid, "the URL is not valid: write it as http://localhost:8080") // it may have the secret
+	}
+	for name, value := range r.Headers {
 		req.Header.Set(name, value)
 	}
-	if c.Provider == config.FromGitHub {
-		req.Header.Set("User-Agent", "GitHub-Hookshot/callboard")
-		req.Header.Set("X-GitHub-Event", h.Event)
-		req.Header.Set("X-GitHub-Delivery", delivery)
-		req.Header.Set(webhook.GitHubSignature.Header, webhook.GitHubSignature.Sign(h.Payload, secret))
-		return req, nil
-	}
-	signature := webhook.Signature(*t.Signature)
-	req.Header.Set(signature.Header, signature.Sign(h.Payload, secret))
 	return req, nil
 }
 
-// deliver sends the request and returns the id of the event that was accepted.
+// deliver sends the request and returns the id of the event that was accepted, or what was done with it instead.
 func deliver(req *http.Request) (string, error) {
 	response, err := (&http.Client{Timeout: 30 * time.Second}).Do(req)
 	if err != nil {
-		return "", events.Wrap(err, events.CodeUnavailable, "Callboard cannot be reached")
+		cause := err
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			cause = e.Err // without the address, which may have the secret
+		}
+		return "", events.Wrap(cause, events.CodeUnavailable, "Callboard cannot be reached")
 	}
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<16))
 	if err != nil {
 		return "", events.Wrap(err, events.CodeUnavailable, "the answer broke off")
 	}
-	if response.StatusCode != http.StatusAccepted {
-		return "", events.Errorf(events.CodeInvalid, "the webhook was refused with %s: %s", response.Status, oneLine(string(bytes.TrimSpace(body))))
+	text := oneLine(string(bytes.TrimSpace(body)))
+	switch {
+	case response.StatusCode == http.StatusAccepted:
+		return response.Header.Get("X-Events-Id"), nil
+	case response.StatusCode == http.StatusOK && strings.Contains(text, `"ignored"`):
+		return text, nil
 	}
-	return response.Header.Get("X-Events-Id"), nil
+	return "", events.Errorf(events.CodeInvalid, "the webhook was refused with %s: %s", response.Status, text)
 }

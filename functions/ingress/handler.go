@@ -6,8 +6,11 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"net/http"
+	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -30,10 +33,15 @@ type Secrets interface {
 	Values(ctx context.Context, name string) ([]string, error)
 }
 
-// Topic is a topic that takes webhooks: how they look, and the names of the secrets they may be signed with.
+// Topic is a topic that takes webhooks.
 type Topic struct {
+	// From is the name of the profile in the configuration; it decides on the status of answers.
+	From    string
 	Profile webhook.Profile
+	// Secrets are the names of the secrets that requests may be sent with.
 	Secrets []string
+	// Allow are the addresses that may send; empty if all may.
+	Allow []netip.Prefix
 }
 
 // Handler answers webhooks.
@@ -59,6 +67,7 @@ func (h *Handler) Handle(ctx context.Context, r *httpapi.Request) (httpapi.Respo
 		hop.Topic = r.Parameters["topic"]
 	}
 	var response httpapi.Response
+	var verified bool
 	var err error
 	switch {
 	case !known:
@@ -68,48 +77,54 @@ func (h *Handler) Handle(ctx context.Context, r *httpapi.Request) (httpapi.Respo
 		hop.Outcome, hop.Reason, hop.Code = events.OutcomeRefused, "method "+r.Method, events.CodeMethodNotAllowed
 	default:
 		var e events.Event
-		e, err = h.accept(ctx, hop.Topic, topic, hop.Time, r)
+		e, verified, err = h.accept(ctx, hop.Topic, topic, hop.Time, r)
 		hop.Event, hop.TraceParent = e.ID, e.TraceParent
 		response = accepted(e.ID)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, webhook.ErrTest):
+		hop.Outcome, hop.Reason = events.OutcomeDropped, err.Error()
+		response = answer(rowTest, "ignored", err.Error())
+	case err != nil:
 		hop.Outcome, hop.Reason, hop.Code = events.OutcomeRefused, err.Error(), events.ErrorCode(err)
+		response = refused(err, topic.From, verified)
 	}
 	hop.Milliseconds = events.Since(hop.Time)
 	h.Observer.Observe(ctx, hop)
-	return response, err
+	return response, nil
 }
 
-func accepted(id string) httpapi.Response {
-	r := httpapi.JSON(http.StatusAccepted, struct {
-		Status string `json:"status"`
-	}{"accepted"})
-	r.Headers["x-events-id"] = id
-	return r
-}
-
-// accept verifies before it parses, and returns the event when the queue has it.
-func (h *Handler) accept(ctx context.Context, name string, topic Topic, now time.Time, r *httpapi.Request) (events.Event, error) {
-	if limit := h.limit(); len(r.Body) > 3*limit { // a form is at most three times its payload
-		return events.Event{}, events.Errorf(events.CodeTooLarge, "the body has %d bytes; an event takes at most %d with its metadata", len(r.Body), limit)
+// accept verifies before it parses, and returns the event when the queue has it, and whether the sender is known.
+func (h *Handler) accept(ctx context.Context, name string, topic Topic, now time.Time, r *httpapi.Request) (e events.Event, verified bool, err error) {
+	if err := allowed(topic.Allow, r.SourceIP); err != nil {
+		return events.Event{}, false, err
 	}
-	hook := webhook.Request{Headers: r.Headers, Body: r.Body}
 	secrets, err := h.secrets(ctx, topic.Secrets)
 	if err != nil {
-		return events.Event{}, err
+		return events.Event{}, false, err
 	}
+	hook := webhook.Request{Headers: r.Headers, Body: r.Body, Token: r.Parameters["token"], Time: now}
 	if err := topic.Profile.Verify(hook, secrets); err != nil {
-		return events.Event{}, err
+		return events.Event{}, false, err
+	}
+	e, err = h.publish(ctx, name, topic.Profile, hook)
+	return e, true, err
+}
+
+// publish makes an event of a verified webhook and returns it when the queue has it.
+func (h *Handler) publish(ctx context.Context, name string, profile webhook.Profile, hook webhook.Request) (events.Event, error) {
+	if limit := h.limit(); len(hook.Body) > 3*limit { // a form is at most three times its payload
+		return events.Event{}, events.Errorf(events.CodeTooLarge, "the body has %d bytes; an event takes at most %d with its metadata", len(hook.Body), limit)
 	}
 	payload, err := webhook.Payload(hook)
 	if err != nil {
 		return events.Event{}, err
 	}
-	delivery, err := topic.Profile.Describe(hook, payload)
+	delivery, err := profile.Describe(hook, payload)
 	if err != nil {
 		return events.Event{}, err
 	}
-	e := event(name, delivery, payload, now)
+	e := event(name, delivery, payload, hook.Time)
 	e.TraceParent = traceParent(hook)
 	m, err := events.Encoder{MaxSize: h.MaxSize}.Encode(e)
 	if err != nil {
@@ -119,6 +134,18 @@ func (h *Handler) accept(ctx context.Context, name string, topic Topic, now time
 		return events.Event{}, events.Wrap(err, events.CodeUnavailable, "the event cannot be stored at the moment; send it again")
 	}
 	return e, nil
+}
+
+// allowed fails unless an address is in one of the ranges, or there is none.
+func allowed(ranges []netip.Prefix, address string) error {
+	if len(ranges) == 0 {
+		return nil
+	}
+	a, err := netip.ParseAddr(address)
+	if err == nil && slices.ContainsFunc(ranges, func(p netip.Prefix) bool { return p.Contains(a.Unmap()) }) {
+		return nil
+	}
+	return events.Errorf(events.CodeForbidden, "the address %.50q may not send to this topic: compare it with \"allow\" in events-config.json", address)
 }
 
 func (h *Handler) limit() int {

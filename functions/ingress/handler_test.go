@@ -2,6 +2,7 @@ package ingress_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -16,13 +18,15 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
 
 	"github.com/callboard/callboard/functions/ingress"
+	"github.com/callboard/callboard/internal/config"
 	"github.com/callboard/callboard/internal/httpapi"
 	"github.com/callboard/callboard/pkg/events"
 	"github.com/callboard/callboard/pkg/webhook"
@@ -35,10 +39,12 @@ const (
 	secret       = "canary-live-secret"
 	secondSecret = "canary-second-live-secret"
 	wrongSecret  = "canary-retired-secret"
+	signingToken = "whsec_Y2FuYXJ5IHNpZ25pbmcgdG9rZW4gb2YgR2l0TGFi"
+	retiredToken = "whsec_Y2FuYXJ5IHRva2VuIHRoYXQgaXMgcmV0aXJlZCEh"
 )
 
 // canaries finds secrets and credentials; fixtures write the latter with this word.
-var canaries = regexp.MustCompile(`(?i)canary[\w-]*`)
+var canaries = regexp.MustCompile(`(?i)canary[\w-]*|whsec_\w*`)
 
 // world is what a fixture's handler works with, and what becomes of it.
 type world struct {
@@ -60,7 +66,7 @@ func (w *world) Values(_ context.Context, name string) ([]string, error) {
 	if w.secretsDown {
 		return nil, events.Errorf(events.CodeNotFound, "secret %q does not exist", name)
 	}
-	return map[string][]string{"hook": {secret, secondSecret}}[name], nil
+	return map[string][]string{"hook": {secret, secondSecret, signingToken}}[name], nil
 }
 
 func (w *world) Observe(_ context.Context, h events.Hop) { w.hops = append(w.hops, h) }
@@ -70,13 +76,32 @@ func newHandler(w *world) *ingress.Handler {
 	if err != nil {
 		panic(err)
 	}
-	return &ingress.Handler{Queue: w, Secrets: w, Observer: w, Topics: map[string]ingress.Topic{
-		"github": {Profile: webhook.GitHub{}, Secrets: []string{"hook"}},
-		"frobs": {Secrets: []string{"hook"}, Profile: webhook.HMAC{
-			Signature:  webhook.Signature{Header: "x-frobs-signature", Prefix: "v0=", Encoding: "base64"},
-			DeliveryID: &deliveryID, Metadata: []string{"x-frobs-*"}, Promoted: []string{"x-frobs-type"},
-		}},
-	}}
+	described := webhook.Generic{DeliveryID: &deliveryID, Metadata: []string{"x-frobs-*"}, Promoted: []string{"x-frobs-type"}}
+	topics := map[string]ingress.Topic{}
+	for name, profile := range map[string]webhook.Profile{
+		config.FromGitHub: webhook.GitHub{}, config.FromGitLab: webhook.GitLab{}, config.FromBitbucketCloud: webhook.BitbucketCloud{},
+		config.FromBitbucketDataCenter: webhook.BitbucketDataCenter{}, config.FromAzureDevOps: webhook.AzureDevOps{},
+		config.FromGerrit: webhook.Gerrit{}, config.FromGitea: webhook.Gitea{},
+		config.FromHMAC:             webhook.HMAC{Generic: described, Signature: webhook.Signature{Header: "x-frobs-signature", Prefix: "v0=", Encoding: "base64"}},
+		config.FromStandardWebhooks: webhook.StandardWebhooks{Generic: webhook.Generic{Metadata: []string{"x-frobs-*"}}},
+		config.FromBasic:            webhook.Basic{Generic: described}, config.FromNone: webhook.None{Generic: described},
+		config.FromToken: webhook.Token{Generic: described, Header: "authorization", Prefix: "Bearer "},
+	} {
+		topics[name] = ingress.Topic{From: name, Profile: profile, Secrets: []string{"hook"}}
+	}
+	topics["frobs"] = topics[config.FromHMAC]
+	delete(topics, config.FromHMAC)
+	topics["address"] = ingress.Topic{From: config.FromToken, Profile: webhook.Token{Generic: described}, Secrets: []string{"hook"}}
+	topics["inside"] = ingress.Topic{
+		From: config.FromBitbucketDataCenter, Profile: webhook.Unverified{Profile: webhook.BitbucketDataCenter{}},
+		Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
+	}
+	return &ingress.Handler{Queue: w, Secrets: w, Observer: w, Topics: topics}
+}
+
+// signer is a profile that can do what its sender does.
+type signer interface {
+	Sign(r *webhook.Request, secret string)
 }
 
 // fixture is a request and how it comes about.
@@ -85,6 +110,8 @@ type fixture struct {
 	headers       map[string]string
 	body          []byte
 	base64        bool
+	token, source string
+	clock         time.Duration // of the sender
 	w             *world
 }
 
@@ -95,7 +122,12 @@ type fixture struct {
 //	body: "a\xff"               the body as a Go string
 //	fill: +1                    a JSON string of the largest size that fits, and so many bytes more
 //	headers: 60                 so many further headers
-//	sign: live|second|wrong     add the right header with this secret
+//	from: 192.0.2.1             the address of the sender
+//	clock: -6m                  how wrong the sender's clock is; before sign
+//	sign: live|second|wrong     do what the sender does with this secret, or these, as "wrong,live"; "token" and
+//	                            "wrong-token" are signing tokens of GitLab
+//	sign-payload: live          the same, over the document in a form
+//	token: x                    the segment behind the topic
 //	flip: 3                     change this byte of the body after signing
 //	queue: down, secrets: down  the service is not there
 func readFixture(t *testing.T, a *txtar.Archive) fixture {
@@ -103,8 +135,8 @@ func readFixture(t *testing.T, a *txtar.Archive) fixture {
 	f := fixture{headers: make(map[string]string), w: &world{}}
 	directives, headers, _ := strings.Cut(file(a, "request"), "\n\n")
 	for line := range strings.Lines(headers) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
-		f.headers[strings.ToLower(name)] = value
+		name, value, _ := strings.Cut(line, ":")
+		f.headers[strings.ToLower(name)] = strings.TrimSpace(value)
 	}
 	f.body = []byte(strings.TrimSuffix(file(a, "body"), "\n"))
 	for i, line := range strings.Split(strings.TrimSpace(directives), "\n") {
@@ -142,13 +174,24 @@ func (f *fixture) direct(t *testing.T, line string) {
 		for i := range number() {
 			f.headers[fmt.Sprintf("x-frobs-%02d", i)] = fmt.Sprintf("value %d", i)
 		}
-	case "sign":
-		key := map[string]string{"live": secret, "second": secondSecret, "wrong": wrongSecret}[value]
-		signature := webhook.GitHubSignature
-		if f.topic == "frobs" {
-			signature = webhook.Signature{Header: "x-frobs-signature", Prefix: "v0=", Encoding: "base64"}
+	case "from":
+		f.source = value
+	case "clock":
+		clock, err := time.ParseDuration(value)
+		if err != nil {
+			t.Fatal(err)
 		}
-		f.headers[signature.Header] = signature.Sign(f.body, key)
+		f.clock = clock
+	case "token":
+		f.token = value
+	case "sign":
+		f.sign(t, f.body, value)
+	case "sign-payload":
+		payload, err := webhook.Payload(webhook.Request{Headers: f.headers, Body: f.body})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.sign(t, payload, value)
 	case "flip":
 		f.body[number()] ^= 1
 	case "queue":
@@ -157,6 +200,23 @@ func (f *fixture) direct(t *testing.T, line string) {
 		f.w.secretsDown = true
 	default:
 		t.Fatalf("unknown directive %q", line)
+	}
+}
+
+func (f *fixture) sign(t *testing.T, body []byte, key string) {
+	t.Helper()
+	r := webhook.Request{Headers: f.headers, Body: body, Time: time.Now().Add(f.clock)}
+	var signatures []string
+	for key := range strings.SplitSeq(key, ",") {
+		key = map[string]string{"live": secret, "second": secondSecret, "wrong": wrongSecret, "token": signingToken, "wrong-token": retiredToken}[key]
+		newHandler(f.w).Topics[f.topic].Profile.(signer).Sign(&r, key)
+		signatures = append(signatures, f.headers["webhook-signature"])
+	}
+	if len(signatures) > 1 {
+		f.headers["webhook-signature"] = strings.Join(signatures, " ")
+	}
+	if r.Token != "" {
+		f.token = r.Token
 	}
 }
 
@@ -178,7 +238,8 @@ func largest(t *testing.T, f fixture) int {
 
 func (f *fixture) invoke(t *testing.T) []byte {
 	t.Helper()
-	payload := invocation(f.method, f.topic, f.headers, f.body, f.base64)
+	r := request{Method: f.method, Topic: f.topic, Token: f.token, Source: f.source, Headers: f.headers, Body: f.body, Base64: f.base64}
+	payload := r.invocation()
 	answer, err := newHandler(f.w).Invoke(t.Context(), payload)
 	if err != nil {
 		t.Fatal(err)
@@ -186,17 +247,33 @@ func (f *fixture) invoke(t *testing.T) []byte {
 	return answer
 }
 
+// request is what API Gateway takes.
+type request struct {
+	Method, Topic, Token, Source string
+	Headers                      map[string]string
+	Body                         []byte
+	Base64                       bool
+}
+
 // invocation is an HTTP API request of payload format 2.0.
 func invocation(method, topic string, headers map[string]string, body []byte, encode bool) []byte {
-	text := string(body)
-	if encode {
-		text = base64.StdEncoding.EncodeToString(body)
+	return request{Method: method, Topic: topic, Headers: headers, Body: body, Base64: encode}.invocation()
+}
+
+func (r request) invocation() []byte {
+	text := string(r.Body)
+	if r.Base64 {
+		text = base64.StdEncoding.EncodeToString(r.Body)
 	}
-	path := "/events/http/" + topic
+	path, route := "/events/http/"+r.Topic, "ANY /events/http/{topic}"
+	parameters := map[string]string{"topic": r.Topic}
+	if r.Token != "" {
+		path, route, parameters["token"] = path+"/"+r.Token, route+"/{token}", r.Token
+	}
 	payload, err := json.Marshal(map[string]any{
-		"version": "2.0", "routeKey": "ANY /events/http/{topic}", "rawPath": path, "rawQueryString": "", "headers": headers,
-		"requestContext": map[string]any{"http": map[string]any{"method": method, "path": path, "sourceIp": "192.0.2.1"}},
-		"pathParameters": map[string]string{"topic": topic}, "body": text, "isBase64Encoded": encode,
+		"version": "2.0", "routeKey": route, "rawPath": path, "rawQueryString": "", "headers": r.Headers,
+		"requestContext": map[string]any{"http": map[string]any{"method": r.Method, "path": path, "sourceIp": cmp.Or(r.Source, "192.0.2.1")}},
+		"pathParameters": parameters, "body": text, "isBase64Encoded": r.Base64,
 	}, json.Deterministic(true))
 	if err != nil {
 		panic(err)
@@ -219,6 +296,7 @@ var unstable = []struct {
 	by      string
 }{
 	{regexp.MustCompile(`"time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"`), `"time":"TIME"`},
+	{regexp.MustCompile(`\bmsg_[0-9a-z]{8,}\b`), "MESSAGE"},
 	{regexp.MustCompile(`00-[0-9a-f]{32}-[0-9a-f]{16}-01`), "TRACEPARENT"},
 	{regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}`), "RANDOM"},
 }
@@ -304,7 +382,7 @@ func TestHandler(t *testing.T) {
 				}
 				return
 			}
-			if diff := cmp.Diff(string(txtar.Format(a)), string(txtar.Format(got))); diff != "" {
+			if diff := gocmp.Diff(string(txtar.Format(a)), string(txtar.Format(got))); diff != "" {
 				t.Errorf("run with -update if this is right (-want +got):\n%s", diff)
 			}
 		})

@@ -1,6 +1,7 @@
 package ingress
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -14,22 +15,56 @@ import (
 func Topics(c *config.Config, t *topology.Topology) map[string]Topic {
 	topics := make(map[string]Topic, len(c.Topics))
 	for name, topic := range c.Topics {
-		topics[name] = Topic{Profile: profile(topic, t.DeliveryID(name)), Secrets: topic.Secrets}
+		made := Topic{From: topic.From, Profile: profile(topic, t.DeliveryID(name)), Secrets: topic.Secrets}
+		if topic.Verify == config.VerifyNone {
+			made.Profile = webhook.Unverified{Profile: made.Profile}
+		}
+		for _, p := range topic.Allow {
+			made.Allow = append(made.Allow, netip.MustParsePrefix(p)) // the configuration has no others
+		}
+		topics[name] = made
 	}
 	return topics
 }
 
+// profile returns the profile of a topic's sender, by the name it has in the configuration.
 func profile(t config.Topic, deliveryID *events.Selector) webhook.Profile {
-	if t.From == config.FromGitHub {
+	switch t.From {
+	case config.FromGitHub:
 		return webhook.GitHub{}
+	case config.FromGitLab:
+		return webhook.GitLab{}
+	case config.FromBitbucketCloud:
+		return webhook.BitbucketCloud{}
+	case config.FromBitbucketDataCenter:
+		return webhook.BitbucketDataCenter{}
+	case config.FromAzureDevOps:
+		return webhook.AzureDevOps{}
+	case config.FromGerrit:
+		return webhook.Gerrit{}
+	case config.FromGitea:
+		return webhook.Gitea{}
 	}
-	p := webhook.HMAC{Signature: webhook.Signature(*t.Signature), Metadata: t.Metadata, DeliveryID: deliveryID}
+	g := webhook.Generic{Metadata: t.Metadata, DeliveryID: deliveryID}
 	// What a router or a person will look for deserves an attribute of its own.
 	for _, rule := range slices.Concat(t.SubTopic, []string{t.DeliveryID}) {
 		kind, name, _ := strings.Cut(rule, ":")
 		if kind == "header" || kind == "metadata" {
-			p.Promoted = append(p.Promoted, strings.ToLower(name))
+			g.Promoted = append(g.Promoted, strings.ToLower(name))
 		}
 	}
-	return p
+	switch t.From {
+	case config.FromStandardWebhooks:
+		return webhook.StandardWebhooks{Generic: g}
+	case config.FromBasic:
+		return webhook.Basic{Generic: g}
+	case config.FromToken:
+		if t.Token == nil {
+			return webhook.Token{Generic: g}
+		}
+		return webhook.Token{Generic: g, Header: t.Token.Header, Prefix: t.Token.Prefix}
+	case config.FromNone:
+		return webhook.None{Generic: g}
+	}
+	return webhook.HMAC{Generic: g, Signature: webhook.Signature(*t.Signature)}
 }

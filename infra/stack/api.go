@@ -12,6 +12,7 @@ import (
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 
+	"github.com/callboard/callboard/internal/config"
 	"github.com/callboard/callboard/internal/telemetry"
 	"github.com/callboard/callboard/internal/topology"
 )
@@ -104,6 +105,18 @@ func (a *api) domain(scope constructs.Construct, stage awsapigatewayv2.CfnStage,
 	a.url = "https://" + o.Domain
 }
 
+// proof says where the secret of a webhook goes.
+func proof(t config.Topic, secret string) string {
+	switch {
+	case secret == "":
+		return "with no secret (anybody who can reach it may send)"
+	case t.SecretInAddress():
+		return "with / and the value of the secret " + secret + " behind it,"
+	default:
+		return "with the value of the secret " + secret
+	}
+}
+
 // outputs tells what to paste where.
 func (a *api) outputs(scope constructs.Construct, b *builder) {
 	for _, name := range sortedKeys(b.conf.Topics) {
@@ -120,8 +133,8 @@ func (a *api) outputs(scope constructs.Construct, b *builder) {
 		}
 		awscdk.NewCfnOutput(scope, &id, &awscdk.CfnOutputProps{
 			Value: jsii.String(a.url + "/events/http/" + name),
-			Description: jsii.String(fmt.Sprintf("Paste this URL into the webhook settings of %s, with the value of the secret %s and the content type application/json",
-				name, strings.Join(secrets, " or "))),
+			Description: jsii.String(fmt.Sprintf("Paste this URL into the webhook settings of %s, %s and the content type application/json",
+				name, proof(b.conf.Topics[name], strings.Join(secrets, " or ")))),
 		})
 	}
 	for _, o := range []struct{ id, value, description string }{

@@ -590,6 +590,14 @@ func TestOtherOptions(t *testing.T) {
 	if got := get(tpl.Outputs, "WebhookGithub.Value"); got != "https://hooks.example.com/events/http/github" {
 		t.Errorf("webhook URL %v", got)
 	}
+	for topic, want := range map[string]string{
+		"Gerrit": "settings of gerrit, with / and the value of the secret callboard-dev/builds-webhook behind it, and",
+		"Inside": "settings of inside, with no secret (anybody who can reach it may send) and",
+	} {
+		if got, _ := get(tpl.Outputs, "Webhook"+topic+".Description").(string); !strings.Contains(got, want) {
+			t.Errorf("the output says %q, want %q in it", got, want)
+		}
+	}
 	role := target(tpl.one("AWS::Lambda::Function", "Ingress").get("Role"))
 	read := text(tpl.roleStatements(role))
 	for _, want := range []string{"parameter/shared/github-webhook", "arn:aws:secretsmanager:eu-west-1:111122223333:secret:ghe-AbCdEf"} {

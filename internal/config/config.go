@@ -8,6 +8,7 @@ package config
 import (
 	"errors"
 	"io/fs"
+	"net/netip"
 	"os"
 	"strings"
 
@@ -29,11 +30,18 @@ type Config struct {
 // Topic is a root topic: where its events come from, how they are verified and how their sub-topic is found.
 type Topic struct {
 	// From is the profile of the sender.
-	From string `json:"from" config:"required" is:"the sender's profile, \"github\" or \"hmac\""`
-	// Secrets are names of or references to secrets; a request signed with any live value of any of them is good.
-	Secrets []string `json:"secrets" config:"required" is:"the names of the secrets that requests are signed with"`
+	From string `json:"from" config:"required" is:"the sender's profile, such as \"github\" or \"hmac\""`
+	// Secrets are names of or references to secrets; a request sent with any live value of any of them is good. It is
+	// empty if nothing is verified.
+	Secrets []string `json:"secrets" config:"filled" is:"the names of the secrets that requests are sent with"`
+	// Verify is "" or [VerifyNone].
+	Verify string `json:"verify" is:"\"none\" if anybody may send"`
+	// Allow are the addresses that may send, as CIDR prefixes; empty if all may.
+	Allow []string `json:"allow" config:"filled" is:"the addresses that may send, such as \"192.0.2.0/24\""`
 	// Signature says how the sender signs; nil where the profile knows.
 	Signature *Signature `json:"signature" is:"how the sender signs"`
+	// Token says which header holds the secret; nil where the address or something else does.
+	Token *TokenHeader `json:"token" is:"the header that holds the secret"`
 	// DeliveryID selects what identifies a delivery, as [events.ParseSelector] reads it; "" where the profile knows
 	// or nothing does.
 	DeliveryID string `json:"deliveryId" is:"what identifies a delivery, \"header:<name>\" or \"body:<path>\""`
@@ -49,6 +57,12 @@ type Signature struct {
 	Header   string `json:"header" config:"required" is:"the name of the header that holds the signature"`
 	Prefix   string `json:"prefix" is:"the text before the signature, such as \"sha256=\""`
 	Encoding string `json:"encoding" default:"hex" is:"\"hex\" or \"base64\""`
+}
+
+// TokenHeader says which header of a request holds the secret.
+type TokenHeader struct {
+	Header string `json:"header" config:"required" is:"the name of the header that holds the secret"`
+	Prefix string `json:"prefix" is:"the text before the secret, such as \"Bearer \""`
 }
 
 // Integrations says how the APIs of source-control systems are reached.
@@ -210,6 +224,14 @@ func complete(c *Config) {
 		if t.Signature != nil {
 			t.Signature.Header = lower(t.Signature.Header)
 		}
+		if t.Token != nil {
+			t.Token.Header = lower(t.Token.Header)
+		}
+		for i, text := range t.Allow {
+			if p, err := parsePrefix(text); err == nil {
+				t.Allow[i] = p.String()
+			}
+		}
 		c.Topics[name] = t
 	}
 	for i := range c.Integrations.GitHub {
@@ -232,6 +254,19 @@ func complete(c *Config) {
 			c.API.Tokens[i].Subject = user
 		}
 	}
+}
+
+// parsePrefix reads addresses in the form 192.0.2.0/24, or one of them.
+func parsePrefix(s string) (netip.Prefix, error) {
+	if strings.Contains(s, "/") {
+		p, err := netip.ParsePrefix(s)
+		return p.Masked(), err
+	}
+	a, err := netip.ParseAddr(s)
+	if err != nil || a.Zone() != "" {
+		return netip.Prefix{}, errors.New("not an address")
+	}
+	return netip.PrefixFrom(a, a.BitLen()), nil
 }
 
 const gitHubHost = "github.com"

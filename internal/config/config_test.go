@@ -90,7 +90,9 @@ func TestParseFillsIn(t *testing.T) {
 			"frobs": {
 				"from": "hmac", "secrets": ["a"], "signature": {"header": "X-Signature"}, "deliveryId": "header:X-Id",
 				"metadata": ["X-Frob-*"], "subTopic": ["header:X-Kind", "body:Data.Kind"]
-			}
+			},
+			"gitlab": {"from": "gitlab", "verify": "none", "allow": ["192.0.2.77/24", "192.0.2.7", "2001:DB8:0::1", "2001:db8::1/32"]},
+			"alerts": {"from": "token", "secrets": ["a"], "token": {"header": "X-Token", "prefix": "Bearer "}}
 		},
 		"integrations": {"github": [{"host": "GHE.example.com", "token": "ghe"}, {"host": "other.example.com", "apiBaseUrl": "https://x/api/"}]},
 		"catalog": {"providers": {"github": {"acme": {"organization": "Acme"}, "ghe": {"host": "ghe.Example.com", "organization": "acme"}}}},
@@ -108,6 +110,11 @@ func TestParseFillsIn(t *testing.T) {
 				From: "hmac", Secrets: []string{"a"}, Signature: &config.Signature{Header: "x-signature", Encoding: "hex"},
 				DeliveryID: "header:x-id", Metadata: []string{"x-frob-*"}, SubTopic: []string{"header:x-kind", "body:Data.Kind"},
 			},
+			"gitlab": {
+				From: "gitlab", Verify: "none", Allow: []string{"192.0.2.0/24", "192.0.2.7/32", "2001:db8::1/128", "2001:db8::/32"},
+				SubTopic: []string{"body:object_kind", "body:event_name"},
+			},
+			"alerts": {From: "token", Secrets: []string{"a"}, Token: &config.TokenHeader{Header: "x-token", Prefix: "Bearer "}},
 		},
 		Integrations: config.Integrations{GitHub: []config.GitHubIntegration{
 			{Host: "ghe.example.com", APIBaseURL: "https://ghe.example.com/api/v3", Token: "ghe"},
@@ -126,6 +133,24 @@ func TestParseFillsIn(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)
+	}
+}
+
+func TestTopic_SecretInAddress(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		topic config.Topic
+		want  bool
+	}{
+		"github":               {config.Topic{From: "github"}, false},
+		"gerrit":               {config.Topic{From: "gerrit"}, true},
+		"gerrit, not verified": {config.Topic{From: "gerrit", Verify: "none"}, false},
+		"token":                {config.Topic{From: "token"}, true},
+		"token in a header":    {config.Topic{From: "token", Token: &config.TokenHeader{Header: "x"}}, false},
+	} {
+		if got := test.topic.SecretInAddress(); got != test.want {
+			t.Errorf("%s: %t, want %t", name, got, test.want)
+		}
 	}
 }
 

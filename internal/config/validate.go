@@ -81,20 +81,26 @@ func (v validator) topic(path, name string, t Topic) {
 		v.secret(element(member(path, "secrets"), i), s)
 	}
 	v.profile(path, t)
-	signature := ""
+	v.verification(path, t)
+	// never is the header that holds the secret or the signature.
+	never := ""
 	if t.Signature != nil {
-		signature = t.Signature.Header
-		v.header(path+".signature.header", signature)
+		never = t.Signature.Header
+		v.header(path+".signature.header", never)
 		v.oneOf(path+".signature.encoding", t.Signature.Encoding, encodings)
 	}
+	if t.Token != nil {
+		never = t.Token.Header
+		v.header(path+".token.header", never)
+	}
 	for i, m := range t.Metadata {
-		v.metadata(element(path+".metadata", i), m, signature)
+		v.metadata(element(path+".metadata", i), m, never)
 	}
 	if t.DeliveryID != "" {
-		v.selector(path+".deliveryId", t.DeliveryID, signature, "header")
+		v.selector(path+".deliveryId", t.DeliveryID, never, "header")
 	}
 	for i, s := range t.SubTopic {
-		v.selector(element(path+".subTopic", i), s, signature, "header", "metadata")
+		v.selector(element(path+".subTopic", i), s, never, "header", "metadata")
 	}
 }
 
@@ -102,18 +108,43 @@ func (v validator) topic(path, name string, t Topic) {
 func (v validator) profile(path string, t Topic) {
 	p, known := profiles[t.From]
 	if !known {
-		v.oneOf(path+".from", t.From, sortedKeys(profiles))
+		v.oneOf(path+".from", t.From, Senders())
 		return
 	}
-	if p.described {
-		if t.Signature == nil {
-			v.add(path+".signature", "is missing: from %q needs the header that holds the signature, such as {\"header\": \"x-signature\"}", t.From)
-		}
-		return
+	if t.From == FromHMAC && t.Signature == nil {
+		v.add(path+".signature", "is missing: from %q needs the header that holds the signature, such as {\"header\": \"x-signature\"}", t.From)
 	}
-	for key, written := range map[string]bool{"signature": t.Signature != nil, "deliveryId": t.DeliveryID != "", "metadata": t.Metadata != nil} {
-		if written {
+	for key, written := range map[string]bool{
+		keySignature: t.Signature != nil, keyToken: t.Token != nil, keyDeliveryID: t.DeliveryID != "", keyMetadata: t.Metadata != nil,
+	} {
+		switch {
+		case !written || p.describes(key):
+		case len(p.takes) == 0:
 			v.add(path+"."+key, "is not for from %q, which brings its own: remove it", t.From)
+		default:
+			v.add(path+"."+key, "is not for from %q: remove it", t.From)
+		}
+	}
+}
+
+// verification checks that a topic says with which secrets requests are sent, or that anybody may send.
+func (v validator) verification(path string, t Topic) {
+	switch {
+	case t.Verify != "" && t.Verify != VerifyNone:
+		v.add(path+".verify", "is %q: write \"none\" if anybody may send, or leave it out", t.Verify)
+	case t.Verify == VerifyNone && t.Secrets != nil:
+		v.add(path+".secrets", "is of no use, because \"verify\" is \"none\": remove one of them")
+	case t.Verify == "" && t.From == FromNone:
+		v.add(path+".verify", "is missing: from \"none\" lets anybody send, so write \"verify\": \"none\"")
+		if t.Secrets != nil {
+			v.add(path+".secrets", "is of no use with from \"none\": remove it")
+		}
+	case t.Verify == "" && t.Secrets == nil:
+		v.add(path+".secrets", "is missing: write the names of the secrets that requests are sent with, or \"verify\": \"none\" if anybody may send")
+	}
+	for i, s := range t.Allow {
+		if _, err := parsePrefix(s); err != nil {
+			v.add(element(path+".allow", i), "is %q: write an address or a range of them, such as \"192.0.2.0/24\" or \"2001:db8::/32\"", s)
 		}
 	}
 }
@@ -167,7 +198,7 @@ func (v validator) carried(path, name, signature string) {
 	case slices.Contains([]string{"authorization", "proxy-authorization", "cookie", "set-cookie"}, name), strings.HasPrefix(name, "x-hub-signature"):
 		v.add(path, "%q holds a secret or a signature, which never leaves the ingress: remove it", name)
 	case name != "" && name == signature:
-		v.add(path, "%q is the signature of this topic, which never leaves the ingress: remove it", name)
+		v.add(path, "%q holds the signature or secret of this topic, which never leaves the ingress: remove it", name)
 	case strings.HasPrefix(name, "x-events"):
 		v.add(path, "%q is reserved for Callboard: remove it", name)
 	}

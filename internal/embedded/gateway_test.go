@@ -114,11 +114,11 @@ func TestGateway_Base64(t *testing.T) {
 
 func TestGateway_Routes(t *testing.T) {
 	t.Parallel()
-	g := &gateway{routes: []Route{{Path: "/catalog/{proxy+}"}, {Path: "/notifications"}, {Path: "/notifications/{proxy+}"}, {Path: "/events/http/{topic}"}}}
+	g := &gateway{routes: []Route{{Path: "/catalog/{proxy+}"}, {Path: "/notifications"}, {Path: "/notifications/{proxy+}"}, {Path: "/events/http/{topic}"}, {Path: "/events/http/{topic}/{token}"}}}
 	for path, want := range map[string]string{
 		"/catalog/entities/by-name/a/b/c": "/catalog/{proxy+}", "/catalog/": "", "/catalog": "", "/notifications": "/notifications",
 		"/notifications/status": "/notifications/{proxy+}", "/notifications/": "", "/events/http/github": "/events/http/{topic}",
-		"/events/http/": "", "/events/http/a/b": "", "/": "", "//catalog/x": "",
+		"/events/http/": "", "/events/http/a/b": "/events/http/{topic}/{token}", "/events/http/a/": "", "/events/http/a/b/c": "", "/": "", "//catalog/x": "",
 	} {
 		if got, _, _ := g.match(path); got.Path != want {
 			t.Errorf("%s leads to %q, want %q", path, got.Path, want)

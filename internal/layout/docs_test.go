@@ -71,10 +71,10 @@ func TestSecurity_TestsExist(t *testing.T) {
 func TestSecurity_FindsMissingTests(t *testing.T) {
 	t.Parallel()
 	_, wrong := unknown("`pkg/webhook TestHMAC`, `pkg/webhook\nTestNone`, `pkg/none TestHMAC`, `infra/stack TestRules/queues are encrypted`, " +
-		"`infra/stack TestRules/queues are open`, `functions/ingress TestHandler/hmac`, `functions/ingress TestHandler/none`")
+		"`infra/stack TestRules/queues are open`, `functions/ingress TestHandler/hmac`, `functions/ingress TestHandler/nothing-like-it`")
 	want := []string{
 		"`pkg/webhook TestNone`: there is no such test", "`pkg/none TestHMAC`: the folder has no tests",
-		"`infra/stack TestRules/queues are open`: the test has no such case", "`functions/ingress TestHandler/none`: the test has no such case",
+		"`infra/stack TestRules/queues are open`: the test has no such case", "`functions/ingress TestHandler/nothing-like-it`: the test has no such case",
 	}
 	if diff := gocmp.Diff(want, wrong); diff != "" {
 		t.Errorf("missing tests (-want +got):\n%s", diff)

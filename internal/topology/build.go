@@ -248,6 +248,7 @@ func (b *builder) apiTokens() []string {
 func (b *builder) routes() {
 	for _, r := range []Route{
 		{Path: "/events/http/{topic}", Function: Ingress},
+		{Path: "/events/http/{topic}/{token}", Function: Ingress},
 		{Path: "/catalog/{proxy+}", Function: CatalogAPI},
 		{Path: "/notifications", Function: NotificationsAPI},
 		{Path: "/notifications/{proxy+}", Function: NotificationsAPI},

@@ -190,7 +190,7 @@ func drawConfig(t *rapid.T) *config.Config {
 	// A small alphabet makes collisions, and the long names are too long for a queue.
 	roots := rapid.SliceOfNDistinct(rapid.StringMatching(`[ab_-]{1,3}|dlq|a{40,64}`), 1, 4, rapid.ID).Draw(t, "topics")
 	for _, root := range roots {
-		from := rapid.SampledFrom([]string{config.FromGitHub, config.FromHMAC}).Draw(t, "from")
+		from := rapid.SampledFrom(config.Senders()).Draw(t, "from")
 		topic := config.Topic{From: from, Secrets: []string{"s"}}
 		if rapid.Bool().Draw(t, "has sub-topics") {
 			topic.SubTopic = []string{"body:type"}

@@ -3,23 +3,23 @@
 package webhook
 
 import (
-	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
-	"fmt"
-	"io"
 	"mime"
 	"net/url"
 	"slices"
 	"strings"
-
-	"github.com/go-json-experiment/json/jsontext"
+	"time"
 
 	"github.com/callboard/callboard/pkg/events"
 )
+
+// ErrTest is what Verify returns for a connection test that its provider does not sign. It is answered like an
+// event, and is none: nobody knows who sent it.
+var ErrTest = errors.New("a connection test")
 
 // Request is a webhook as it was received.
 type Request struct {
@@ -27,6 +27,10 @@ type Request struct {
 	Headers events.Metadata
 	// Body is what the sender sent, to the byte. Signatures cover it.
 	Body []byte
+	// Token is the segment of the path behind the topic, or "".
+	Token string
+	// Time is when it was received; signatures with a time are measured against it.
+	Time time.Time
 }
 
 // Delivery is what the bus has to know of a verified webhook.
@@ -43,11 +47,12 @@ type Delivery struct {
 
 // Profile knows the webhooks of one provider.
 type Profile interface {
-	// Verify fails with [events.CodeForbidden] unless r was signed with one of the secrets. It does not parse
-	// the body and takes the same time whichever byte of a signature is wrong.
+	// Verify fails with [events.CodeForbidden] unless r was sent with one of the secrets, with
+	// [events.CodeUnauthorized] if r has no credentials and Basic authentication would do, and with [ErrTest]. It
+	// does not parse JSON and takes the same time whichever byte of a secret or signature is wrong.
 	Verify(r Request, secrets []string) error
 	// Describe reads a verified webhook; payload is its JSON document. It fails with [events.CodeInvalid] if
-	// payload is not JSON.
+	// payload is not JSON, or does not fit an event type that is not covered by the signature.
 	Describe(r Request, payload []byte) (Delivery, error)
 }
 
@@ -69,11 +74,13 @@ func Payload(r Request) ([]byte, error) {
 	switch mediaType {
 	case "application/json":
 		return r.Body, nil
-	case "application/x-www-form-urlencoded":
+	case formType:
 		return formPayload(r.Body)
 	}
 	return nil, events.Errorf(events.CodeUnsupportedMediaType, "the media type %.100q is not supported; send application/json or application/x-www-form-urlencoded", mediaType)
 }
+
+const formType = "application/x-www-form-urlencoded"
 
 func formPayload(body []byte) ([]byte, error) {
 	for field := range strings.SplitSeq(string(body), "&") {
@@ -148,6 +155,8 @@ func (s Signature) Sign(body []byte, secret string) string {
 	return s.Prefix + hex.EncodeToString(s.digest(body, secret))
 }
 
+func (s Signature) set(r *Request, secret string) { r.Headers.Set(s.Header, s.Sign(r.Body, secret)) }
+
 // pick returns the headers with the given names, or with names that start with a given one that ends in "*".
 // Credentials and signatures are never among them.
 func pick(headers events.Metadata, names []string, never string) events.Metadata {
@@ -178,77 +187,4 @@ func secretHeader(name string) bool {
 		}
 	}
 	return false
-}
-
-// members reads a JSON document in one pass: it checks the syntax of the whole and calls member for each member
-// of the object at its root; member reads the value or leaves it, in which case it is skipped. Like RFC 8259 it
-// lets names occur twice and "\ud83d" stand alone, as in a text that was cut off; bytes that are not UTF-8 never
-// get into an event, see [events.Encode].
-func members(payload []byte, member func(d *jsontext.Decoder, name string) error) error {
-	d := jsontext.NewDecoder(bytes.NewBuffer(payload), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	if err := walk(d, member); err != nil {
-		return invalidJSON(err)
-	}
-	if _, err := d.ReadToken(); err == nil {
-		return events.Errorf(events.CodeInvalid, "the body is not valid JSON: there is something behind the document")
-	} else if !errors.Is(err, io.EOF) {
-		return invalidJSON(err)
-	}
-	return nil
-}
-
-func walk(d *jsontext.Decoder, member func(d *jsontext.Decoder, name string) error) error {
-	if d.PeekKind() != '{' {
-		return skip(d)
-	}
-	if _, err := d.ReadToken(); err != nil {
-		return err
-	}
-	for d.PeekKind() == '"' {
-		t, err := d.ReadToken()
-		if err != nil {
-			return err
-		}
-		before := d.InputOffset()
-		if err := member(d, t.String()); err != nil {
-			return err
-		}
-		if d.InputOffset() == before {
-			if err := skip(d); err != nil {
-				return err
-			}
-		}
-	}
-	_, err := d.ReadToken()
-	return err
-}
-
-// skip reads a value at once, which is faster than token by token as [jsontext.Decoder.SkipValue] does.
-func skip(d *jsontext.Decoder) error {
-	_, err := d.ReadValue()
-	return err
-}
-
-// stringMember reads the value that comes next if it is a string.
-func stringMember(d *jsontext.Decoder, into *string) error {
-	if d.PeekKind() != '"' {
-		return nil
-	}
-	t, err := d.ReadToken()
-	if err == nil {
-		*into = t.String()
-	}
-	return err
-}
-
-func invalidJSON(err error) error {
-	return events.Wrap(err, events.CodeInvalid, "the body is not valid JSON: %s", syntaxProblem(err))
-}
-
-// syntaxProblem says where the problem is and keeps the content of the body out of the message.
-func syntaxProblem(err error) string {
-	if e, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
-		return fmt.Sprintf("at byte %d", e.ByteOffset)
-	}
-	return "it ends too early"
 }

@@ -254,29 +254,28 @@ func TestHMAC(t *testing.T) {
 	}
 	signature := webhook.Signature{Header: "x-frobs-signature", Prefix: "v0=", Encoding: "base64"}
 	for name, test := range map[string]struct {
-		profile webhook.HMAC
+		profile webhook.Generic
 		want    webhook.Delivery
 	}{
-		"nothing configured": {webhook.HMAC{}, webhook.Delivery{Metadata: events.Metadata{}}},
+		"nothing configured": {webhook.Generic{}, webhook.Delivery{Metadata: events.Metadata{}}},
 		"pattern": {
-			webhook.HMAC{Metadata: []string{"x-frobs-*"}, DeliveryID: selector("header:X-Frobs-Delivery")},
+			webhook.Generic{Metadata: []string{"x-frobs-*"}, DeliveryID: selector("header:X-Frobs-Delivery")},
 			webhook.Delivery{ID: "d 1", Metadata: events.Metadata{"x-frobs-type": "add", "x-frobs-delivery": "d 1"}},
 		},
 		"names and promoted": {
-			webhook.HMAC{Metadata: []string{"x-other"}, Promoted: []string{"x-frobs-type"}, DeliveryID: selector("body:event.id")},
+			webhook.Generic{Metadata: []string{"x-other"}, Promoted: []string{"x-frobs-type"}, DeliveryID: selector("body:event.id")},
 			webhook.Delivery{ID: "b1", Metadata: events.Metadata{"x-frobs-type": "add", "x-other": "o"}, Promoted: []string{"x-frobs-type"}},
 		},
 		"everything": {
-			webhook.HMAC{Metadata: []string{"*", "cookie", "authorization"}, DeliveryID: selector("body:absent")},
+			webhook.Generic{Metadata: []string{"*", "cookie", "authorization"}, DeliveryID: selector("body:absent")},
 			webhook.Delivery{Metadata: events.Metadata{"x-frobs-type": "add", "x-frobs-delivery": "d 1", "x-other": "o"}},
 		},
-		"secrets are no ids":    {webhook.HMAC{DeliveryID: selector("header:x-frobs-token")}, webhook.Delivery{Metadata: events.Metadata{}}},
-		"signatures are no ids": {webhook.HMAC{DeliveryID: selector("header:x-frobs-signature")}, webhook.Delivery{Metadata: events.Metadata{}}},
+		"secrets are no ids":    {webhook.Generic{DeliveryID: selector("header:x-frobs-token")}, webhook.Delivery{Metadata: events.Metadata{}}},
+		"signatures are no ids": {webhook.Generic{DeliveryID: selector("header:x-frobs-signature")}, webhook.Delivery{Metadata: events.Metadata{}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test.profile.Signature = signature
-			got, err := test.profile.Describe(webhook.Request{Headers: headers}, []byte(`{"event":{"id":"b1"}}`))
+			got, err := webhook.HMAC{Generic: test.profile, Signature: signature}.Describe(webhook.Request{Headers: headers}, []byte(`{"event":{"id":"b1"}}`))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -319,7 +318,8 @@ func FuzzDescribe(f *testing.F) {
 		before := string(payload)
 		d, err := webhook.GitHub{}.Describe(r, payload)
 		_, other := webhook.HMAC{}.Describe(r, payload)
-		if events.ErrorCode(err) != events.ErrorCode(other) {
+		misfit := other == nil && err != nil && strings.Contains(err.Error(), "the headers say")
+		if !misfit && events.ErrorCode(err) != events.ErrorCode(other) {
 			t.Fatalf("one profile says %v, the other %v", err, other)
 		}
 		if err != nil && events.ErrorCode(err) != events.CodeInvalid {
