@@ -41,7 +41,7 @@ func build(b *testing.B, name, path string) string {
 	if err := os.WriteFile(filepath.Join(folder, "events-config.json"), config, 0o600); err != nil {
 		b.Fatal(err)
 	}
-	run(b, "run", "-C", "../tools", "./zip", folder, folder+".zip")
+	run(b, "run", "-C", "../tools", "./zip", folder)
 	return folder
 }
 
