@@ -32,7 +32,7 @@ func TestServices(t *testing.T) {
 				t.Fatalf("%s is not set: run this with tools/services/run", variable)
 			}
 			cfg := aws.Config{
-				Region: "us-east-1", BaseEndpoint: &url, Retryer: func() aws.Retryer { return aws.NopRetryer{} },
+				Region: "us-east-1", BaseEndpoint: &url,
 				Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
 			}
 			prefix := "/aws/lambda/callboard-" + rand.Text() + "-"

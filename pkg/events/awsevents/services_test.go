@@ -74,6 +74,7 @@ func newTransport(t *testing.T, s service) *transport {
 		t.Fatalf("%s is not set: run this with tools/services/run", s.variable)
 	}
 	cfg := config(url)
+	cfg.Retryer = nil // that of the SDK, as in a deployment: a service may close a connection that it was asked on
 	tr := &transport{
 		sqs: sqs.NewFromConfig(cfg), service: s, prefix: "callboard-" + rand.Text() + "-",
 		topics: map[string]bool{}, queues: map[string]*queue{}, published: map[string]int{}, groups: map[string]string{},
@@ -132,7 +133,7 @@ type queue struct {
 	deadURL   string
 	batch     *events.Batch
 
-	handled map[string]bool // ids of the messages that were deleted
+	handled map[string]bool // the events whose messages were deleted, by topic and ID: a publish that is tried again makes two of one
 	parked  int             // messages that the function has sent to the dead-letter queue
 	dead    []events.Message
 }
@@ -237,7 +238,7 @@ func (q *queue) poll(ctx context.Context) error {
 	for i, r := range batch.Records {
 		if !slices.Contains(response.BatchItemFailures, events.SQSItemFailure{ItemIdentifier: r.MessageID}) {
 			entries = append(entries, types.DeleteMessageBatchRequestEntry{Id: new(fmt.Sprint(i)), ReceiptHandle: &r.ReceiptHandle})
-			ids = append(ids, r.MessageID)
+			ids = append(ids, r.MessageAttributes[events.AttributeTopic].StringValue+" "+r.MessageAttributes[events.AttributeID].StringValue)
 		}
 	}
 	if len(entries) == 0 {
