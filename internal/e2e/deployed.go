@@ -44,12 +44,8 @@ type stage struct {
 var theStage = sync.OnceValues(func() (*stage, error) {
 	s := &stage{name: os.Getenv("CALLBOARD_E2E_STAGE"), config: os.Getenv("CALLBOARD_E2E_CONFIG"), addr: os.Getenv("CALLBOARD_E2E_ADDR")}
 	ctx := context.Background()
-	conf, err := configuration.Load(s.config)
-	if err != nil {
-		return nil, err
-	}
-	conf.AWS.Prefix = conf.AWS.PrefixIn(s.name)
-	if s.topo, err = topology.Build(conf); err != nil {
+	var err error
+	if s.topo, err = topologyOf(s.config, s.name); err != nil {
 		return nil, err
 	}
 	if s.aws, err = profile.Config(ctx); err != nil {
@@ -62,6 +58,16 @@ var theStage = sync.OnceValues(func() (*stage, error) {
 	s.outputs = stack.Outputs
 	return s, nil
 })
+
+// topologyOf returns the topology of a configuration as it is deployed on a stage.
+func topologyOf(path, stage string) (*topology.Topology, error) {
+	c, err := configuration.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	c.AWS.Prefix = c.AWS.PrefixIn(stage)
+	return topology.Build(c)
+}
 
 func deployed(tb testing.TB) *stage {
 	tb.Helper()
@@ -83,6 +89,12 @@ func Start(tb testing.TB, _, _ string) *Process {
 	tb.Cleanup(alone.Unlock)
 	s.empty(tb)
 	s.since = time.Now()
+	return s.attach(tb)
+}
+
+// attach runs `callboard attach` with a new state folder.
+func (s *stage) attach(tb testing.TB) *Process {
+	tb.Helper()
 	state := filepath.Join(tb.TempDir(), "state")
 	return launch(tb, &Process{State: state, Config: s.config}, "attach", "--env", s.name, "--config", s.config, "--addr", s.addr, "--state", state)
 }

@@ -30,7 +30,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/callboard/callboard/internal/awsstack"
-	configuration "github.com/callboard/callboard/internal/config"
 	"github.com/callboard/callboard/internal/front"
 	"github.com/callboard/callboard/internal/secrets/awssecrets"
 	"github.com/callboard/callboard/internal/topology"
@@ -47,7 +46,7 @@ func TestChangedConfiguration(t *testing.T) {
 	addGadgets, addGizmos := s.synth(t, withGadgets, nil), s.synth(t, withGizmos, nil)
 	original := s.synth(t, s.config, nil)
 	t.Cleanup(func() { s.deploy(t, original) })
-	if s.aws.BaseEndpoint != nil {
+	if s.emulated() {
 		// Lambda lets an invocation end on the program it began with. An emulator kills it, and what it had comes again
 		// after this.
 		for _, q := range s.topo.Queues {
@@ -142,7 +141,7 @@ func TestDestroyAndDeploy(t *testing.T) {
 	}
 	s.deploy(t, assembly)
 
-	p = s.attach(t, s.name)
+	p = s.attach(t)
 	if got := p.components(t); len(got) != 0 {
 		t.Errorf("the catalog has %d components, want none", len(got))
 	}
@@ -174,7 +173,7 @@ func TestAdopting(t *testing.T) {
 	})
 
 	s.deploy(t, kept)
-	p := s.attach(t, "kept")
+	p := s.attach(t)
 	large := "x" + incompressible() // in the bucket
 	p.deliver(t, p.commit(t, change{Repo: "old", Files: map[string]*string{"catalog-info.yaml": component("old", large)}}))
 	p.Settle(t)
@@ -200,7 +199,7 @@ func TestAdopting(t *testing.T) {
 	}
 	s.deploy(t, adopting)
 
-	p = s.attach(t, "kept")
+	p = s.attach(t)
 	if got := p.Secret(t, "github-webhook"); got != secret {
 		t.Error("the secret is another one")
 	}
@@ -264,7 +263,7 @@ func (s *stage) destroy(tb testing.TB, assembly string) {
 	if out, err := cdk(tb, "destroy", "--force", "--app", assembly); err != nil {
 		tb.Fatalf("cdk destroy: %v\n%s", err, out)
 	}
-	if s.aws.BaseEndpoint == nil {
+	if !s.emulated() {
 		<-time.After(time.Minute)
 	}
 }
@@ -286,23 +285,11 @@ func (s *stage) in(tb testing.TB, name string) *stage {
 
 func (s *stage) topology(tb testing.TB, path, name string) *topology.Topology {
 	tb.Helper()
-	c, err := configuration.Load(path)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	c.AWS.Prefix = c.AWS.PrefixIn(name)
-	topo, err := topology.Build(c)
+	topo, err := topologyOf(path, name)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return topo
-}
-
-// attach runs `callboard attach` with a new state folder.
-func (s *stage) attach(tb testing.TB, env string) *Process {
-	tb.Helper()
-	state := filepath.Join(tb.TempDir(), "state")
-	return launch(tb, &Process{State: state, Config: s.config}, "attach", "--env", env, "--config", s.config, "--addr", s.addr, "--state", state)
 }
 
 // withTopic returns the path of the configuration of the stage with another topic, like frobs, and a rule for its events.
@@ -417,7 +404,7 @@ func (s *stage) secretNames() []string {
 
 // s3 returns a client that finds buckets where they are not names of hosts.
 func (s *stage) s3() *s3.Client {
-	return s3.NewFromConfig(s.aws, func(o *s3.Options) { o.UsePathStyle = s.aws.BaseEndpoint != nil })
+	return s3.NewFromConfig(s.aws, func(o *s3.Options) { o.UsePathStyle = s.emulated() })
 }
 
 // bucket returns the name of the bucket of the stage, "" if there is none. It ends with an account and a Region.
