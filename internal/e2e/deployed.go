@@ -4,6 +4,9 @@ package e2e
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	dynamodbtypes "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/callboard/callboard/internal/awsclient/profile"
@@ -89,7 +93,72 @@ func Start(tb testing.TB, _, _ string) *Process {
 	tb.Cleanup(alone.Unlock)
 	s.empty(tb)
 	s.since = time.Now()
-	return s.attach(tb)
+	p := s.attach(tb)
+	tb.Cleanup(func() { p.scan(tb, s.places(tb, p)) })
+	return p
+}
+
+// places returns everything that the stack and the process in front of it have left behind.
+func (s *stage) places(tb testing.TB, p *Process) map[string][]byte {
+	tb.Helper()
+	places := map[string][]byte{"the log": []byte(p.Log(tb)), "the log of attach": []byte(p.log.String()), "the output": []byte(p.Output)}
+	for _, q := range s.topo.Queues {
+		for messages := s.take(tb, q.Name); len(messages) > 0; messages = s.take(tb, q.Name) {
+			places["the queue "+q.Name] = fmt.Append(places["the queue "+q.Name], messages)
+		}
+	}
+	ctx, table := lasting(tb), dynamodb.NewFromConfig(s.aws)
+	items := dynamodb.NewScanPaginator(table, &dynamodb.ScanInput{TableName: aws.String(s.outputs["TableName"])})
+	for items.HasMorePages() {
+		page, err := items.NextPage(ctx)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		for _, item := range page.Items {
+			places["the table"] = appendText(places["the table"], &dynamodbtypes.AttributeValueMemberM{Value: item})
+		}
+	}
+	bucket := s3.NewFromConfig(s.aws, func(o *s3.Options) { o.UsePathStyle = s.emulated() })
+	objects := s3.NewListObjectsV2Paginator(bucket, &s3.ListObjectsV2Input{Bucket: aws.String(s.outputs["BucketName"])})
+	for objects.HasMorePages() {
+		page, err := objects.NextPage(ctx)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		for _, o := range page.Contents {
+			object, err := bucket.GetObject(ctx, &s3.GetObjectInput{Bucket: aws.String(s.outputs["BucketName"]), Key: o.Key})
+			if err != nil {
+				tb.Fatal(err)
+			}
+			data, err := io.ReadAll(object.Body)
+			if err := errors.Join(err, object.Body.Close()); err != nil {
+				tb.Fatal(err)
+			}
+			places["the bucket"] = append(places["the bucket"], data...)
+		}
+	}
+	return places
+}
+
+// appendText appends all text and bytes of a value.
+func appendText(text []byte, v dynamodbtypes.AttributeValue) []byte {
+	switch v := v.(type) {
+	case *dynamodbtypes.AttributeValueMemberS:
+		return append(text, v.Value...)
+	case *dynamodbtypes.AttributeValueMemberB:
+		return append(text, v.Value...)
+	case *dynamodbtypes.AttributeValueMemberSS:
+		return fmt.Append(text, v.Value)
+	case *dynamodbtypes.AttributeValueMemberL:
+		for _, one := range v.Value {
+			text = appendText(text, one)
+		}
+	case *dynamodbtypes.AttributeValueMemberM:
+		for name, one := range v.Value {
+			text = appendText(append(text, name...), one)
+		}
+	}
+	return text
 }
 
 // attach runs `callboard attach` with a new state folder.
@@ -144,6 +213,9 @@ func (s *stage) emptyQueues(tb testing.TB) {
 	}
 }
 
+// lasting is the context of a test that is good for what follows it too.
+func lasting(tb testing.TB) context.Context { return context.WithoutCancel(tb.Context()) }
+
 // emulated tells whether the stack is on an emulator.
 func (s *stage) emulated() bool { return s.aws.BaseEndpoint != nil }
 
@@ -154,7 +226,7 @@ func (s *stage) queue(tb testing.TB, name string) string {
 		if q.Name != name {
 			continue
 		}
-		answer, err := sqs.NewFromConfig(s.aws).GetQueueUrl(tb.Context(), &sqs.GetQueueUrlInput{QueueName: &q.AWSName})
+		answer, err := sqs.NewFromConfig(s.aws).GetQueueUrl(lasting(tb), &sqs.GetQueueUrlInput{QueueName: &q.AWSName})
 		if err != nil {
 			tb.Fatal(err)
 		}
@@ -172,13 +244,13 @@ func (s *stage) take(tb testing.TB, name string) []message {
 	if !s.emulated() {
 		in.WaitTimeSeconds = 1 // else AWS asks a part of its servers only
 	}
-	answer, err := client.ReceiveMessage(tb.Context(), in)
+	answer, err := client.ReceiveMessage(lasting(tb), in)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	var list []message
 	for _, m := range answer.Messages {
-		if _, err := client.DeleteMessage(tb.Context(), &sqs.DeleteMessageInput{QueueUrl: &url, ReceiptHandle: m.ReceiptHandle}); err != nil {
+		if _, err := client.DeleteMessage(lasting(tb), &sqs.DeleteMessageInput{QueueUrl: &url, ReceiptHandle: m.ReceiptHandle}); err != nil {
 			tb.Fatal(err)
 		}
 		one := message{body: aws.ToString(m.Body), attributes: map[string]string{}}
@@ -209,7 +281,7 @@ func (p *Process) Log(tb testing.TB) string {
 	client := cloudwatchlogs.NewFromConfig(s.aws)
 	var text strings.Builder
 	for _, prefix := range []string{"/aws/lambda/" + s.topo.Prefix + "-", "/aws/vendedlogs/" + s.topo.Prefix + "/"} {
-		groups, err := client.DescribeLogGroups(tb.Context(), &cloudwatchlogs.DescribeLogGroupsInput{LogGroupNamePrefix: &prefix})
+		groups, err := client.DescribeLogGroups(lasting(tb), &cloudwatchlogs.DescribeLogGroupsInput{LogGroupNamePrefix: &prefix})
 		if err != nil {
 			tb.Fatal(err)
 		}
@@ -218,7 +290,7 @@ func (p *Process) Log(tb testing.TB) string {
 				LogGroupName: group.LogGroupName, StartTime: aws.Int64(s.since.UnixMilli()),
 			})
 			for pages.HasMorePages() {
-				page, err := pages.NextPage(tb.Context())
+				page, err := pages.NextPage(lasting(tb))
 				if err != nil {
 					tb.Fatal(err)
 				}

@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"maps"
+	"os"
 	"path/filepath"
 	"testing"
 )
@@ -20,7 +22,13 @@ func Start(tb testing.TB, config, state string) *Process {
 	if state == "" {
 		state = filepath.Join(tb.TempDir(), "state")
 	}
-	return launch(tb, &Process{State: state, Config: config}, "dev", "--config", config, "--state", state, "--addr", "127.0.0.1:0", "--log", "json")
+	p := launch(tb, &Process{State: state, Config: config}, "dev", "--config", config, "--state", state, "--addr", "127.0.0.1:0", "--log", "json")
+	tb.Cleanup(func() {
+		places := map[string][]byte{"the log": []byte(p.Log(tb)), "the output": []byte(p.Output)}
+		maps.Copy(places, files(tb, p.State))
+		p.scan(tb, places)
+	})
+	return p
 }
 
 // Trace runs `callboard trace`.
@@ -31,3 +39,27 @@ func (p *Process) Trace(tb testing.TB, args ...string) (stdout, stderr string, c
 
 // Log returns what the functions have logged.
 func (p *Process) Log(testing.TB) string { return p.log.String() }
+
+// files returns the content of all files below a folder but those that are there to keep secrets.
+func files(tb testing.TB, folder string) map[string][]byte {
+	tb.Helper()
+	places := map[string][]byte{}
+	err := filepath.WalkDir(folder, func(path string, entry os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && entry.Name() == "secrets" {
+			return filepath.SkipDir
+		}
+		if entry.IsDir() {
+			return nil
+		}
+		data, err := os.ReadFile(path)
+		places[path] = data
+		return err
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return places
+}

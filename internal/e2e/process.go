@@ -59,6 +59,12 @@ type Process struct {
 	log    *log
 	exited chan struct{}
 	client *http.Client
+
+	canary   string            // what headers carry
+	canaries map[string]string // names of values that nobody may find
+	planted  bool              // somebody may
+	mu       sync.Mutex
+	answers  bytes.Buffer // to all requests
 }
 
 // log collects what a process writes to stderr.
@@ -83,7 +89,8 @@ func (l *log) String() string {
 // launch runs the program with the arguments and waits until it says that it is ready.
 func launch(tb testing.TB, p *Process, args ...string) *Process {
 	tb.Helper()
-	p.log, p.exited, p.client = &log{}, make(chan struct{}), &http.Client{Timeout: patience}
+	p.log, p.exited, p.client, p.canary = &log{}, make(chan struct{}), &http.Client{Timeout: patience}, newCanary()
+	p.canaries = map[string]string{p.canary: "the value of a header"}
 	p.cmd = exec.CommandContext(context.WithoutCancel(tb.Context()), binary, args...)
 	p.cmd.Stderr = p.log
 	stdout, err := p.cmd.StdoutPipe()
@@ -119,6 +126,7 @@ func launch(tb testing.TB, p *Process, args ...string) *Process {
 	if p.URL == "" {
 		tb.Fatalf("callboard %s did not start:\n%s", args[0], p.log)
 	}
+	p.remember(tb)
 	return p
 }
 
@@ -202,12 +210,18 @@ func (p *Process) try(ctx context.Context, method, path string, headers map[stri
 	for name, value := range headers {
 		req.Header.Set(name, value)
 	}
+	for _, name := range canaryHeaders {
+		req.Header.Set(name, p.canary)
+	}
 	response, err := p.client.Do(req)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer func() { _ = response.Body.Close() }()
 	data, err := io.ReadAll(response.Body)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.answers.Write(data)
 	return response, data, err
 }
 
