@@ -102,7 +102,7 @@ func (a *app) catalogSync(f topology.Function, store *catalogstore.Store) (embed
 	hosts := slices.Clone(a.conf.Integrations.GitHub)
 	if a.sampleURL != "" {
 		for i := range hosts {
-			hosts[i].APIBaseURL, hosts[i].Token = a.sampleURL, ""
+			hosts[i].APIBaseURL, hosts[i].Token, hosts[i].Apps = a.sampleURL, "", nil
 		}
 	}
 	readers, err := catalogsync.Readers(hosts, a.engine.Secrets, nil)

@@ -67,6 +67,7 @@ func (c *attachCommand) Run(ctx context.Context, s streams) error {
 	}
 	h := &front.Handler{Running: front.NewRunning("http://" + reachable(l.Addr())), Version: version(), Gateway: gateway}
 	routes := &localRoutes{trace: finder(cfg, topo), drain: stack.Drain}
+	routes.refresh = func(ctx context.Context) error { return c.copySecrets(ctx, cfg, conf) }
 	h.Local = routes
 	if readsSample(conf) {
 		repositories, err := sample.Open(filepath.Join(c.State, "sample.db"))
@@ -126,16 +127,9 @@ func (c *attachCommand) secrets() string { return filepath.Join(c.State, "secret
 
 // copySecrets puts what senders of webhooks and readers of the API need into the state folder, until the end.
 func (c *attachCommand) copySecrets(ctx context.Context, cfg aws.Config, conf *config.Config) error {
-	var names []string
-	for _, t := range conf.Topics {
-		names = append(names, t.Secrets...)
-	}
-	for _, t := range conf.API.Tokens {
-		names = append(names, t.Secret)
-	}
 	from := awssecrets.New(cfg, conf.AWS.Prefix, time.Now)
 	to := secrets.Dir(c.secrets())
-	for _, name := range names {
+	for _, name := range generated(conf) {
 		if strings.Contains(name, ":") {
 			continue // a reference has no name that a file could have
 		}

@@ -57,6 +57,12 @@ func TestRun_Failures(t *testing.T) {
 	if err := os.WriteFile(file, []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	empty, two := filepath.Join(folder, "empty"), filepath.Join(folder, "two")
+	for path, text := range map[string]string{empty: "\n", two: "one\ntwo\n"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	taken := httptest.NewServer(nil)
 	defer taken.Close()
 	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -91,6 +97,16 @@ func TestRun_Failures(t *testing.T) {
 		{"trace x --state " + folder, exitFailure, "there is no state in the folder"},
 		{"trace github:x --state " + state, exitFailure, "event github:x is not known"},
 		{"trace x --url http://127.0.0.1:1 --state " + state, exitFailure, "no callboard runs"},
+		{"secrets", exitUsage, "list"},
+		{"secrets show", exitUsage, "<name>"},
+		{"secrets list --env dev", exitUsage, "--env is for --aws"},
+		{"secrets list --aws --state " + state, exitUsage, "--state is for an engine"},
+		{"secrets show frobs-webhook --config " + folder + "/none.json", exitFailure, "none.json does not exist"},
+		{"secrets show nope --config " + conf + " --state " + state, exitFailure, `no secret "nope" that a function needs; its secrets are frobs-webhook,`},
+		{"secrets rotate frobs-webhook --value-file " + folder + "/none --config " + conf + " --state " + state, exitFailure, "the value cannot be read"},
+		{"secrets rotate frobs-webhook --value-file " + empty + " --config " + conf + " --state " + state, exitFailure, "there are 0 values"},
+		{"secrets rotate frobs-webhook --value-file " + two + " --config " + conf + " --state " + state, exitFailure, "there are 2 values"},
+		{"secrets retire frobs-webhook --config " + conf + " --state " + folder + "/unused", exitFailure, "the secret frobs-webhook has no value"},
 		{"validate " + folder + "/none.json", exitFailure, "none.json does not exist"},
 	} {
 		stdout, stderr, code := call(t, strings.Fields(test.args)...)

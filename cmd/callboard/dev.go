@@ -23,7 +23,7 @@ type devCommand struct {
 	Addr   string `help:"The address to listen on; port 0 picks a free one." default:"127.0.0.1:8080"`
 	State  string `help:"The folder for queues, tables, blobs and secrets." default:".callboard" placeholder:"DIR"`
 	Log    string `help:"The format of the log: pretty or json." enum:"pretty,json" default:"pretty"`
-	Sample string `help:"The sample repository server, in the place of every GitHub: on, off, or auto for on while no integration has a token." enum:"on,off,auto" default:"auto"`
+	Sample string `help:"The sample repository server, in the place of every GitHub: on, off, or auto for on while no integration has a token or an App." enum:"on,off,auto" default:"auto"`
 }
 
 // Run runs Callboard until ctx ends.
@@ -86,20 +86,13 @@ func (c *devCommand) sampleOn(conf *config.Config) bool {
 	if c.Sample != "auto" {
 		return c.Sample == "on"
 	}
-	return !slices.ContainsFunc(conf.Integrations.GitHub, func(g config.GitHubIntegration) bool { return g.Token != "" })
+	return !slices.ContainsFunc(conf.Integrations.GitHub, func(g config.GitHubIntegration) bool { return g.Token != "" || g.Apps != nil })
 }
 
 // generateSecrets makes those secrets that are ours to make: what webhooks are signed with, and API tokens.
 func generateSecrets(engine *embedded.Engine, conf *config.Config) error {
-	for _, t := range conf.Topics {
-		for _, name := range t.Secrets {
-			if err := engine.Secrets.Generate(name); err != nil {
-				return err
-			}
-		}
-	}
-	for _, t := range conf.API.Tokens {
-		if err := engine.Secrets.Generate(t.Secret); err != nil {
+	for _, name := range generated(conf) {
+		if err := engine.Secrets.Generate(name); err != nil {
 			return err
 		}
 	}

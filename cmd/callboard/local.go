@@ -66,6 +66,8 @@ type localRoutes struct {
 	trace func(ctx context.Context, id string) ([]events.Hop, error)
 	hooks *sampleHooks                // nil if the sample server is off
 	drain func(context.Context) error // waits until nothing is left to do
+	// refresh brings the secrets of the state folder up to date; nil where they are the secrets themselves.
+	refresh func(context.Context) error
 }
 
 // ServeHTTP implements http.Handler.
@@ -87,6 +89,11 @@ func (l *localRoutes) answer(r *http.Request) (any, error) {
 		return l.trace(r.Context(), r.URL.Query().Get("id"))
 	case r.URL.Path == "/drain" && r.Method == http.MethodPost:
 		return struct{}{}, l.drain(r.Context())
+	case r.URL.Path == "/secrets" && r.Method == http.MethodPost:
+		if l.refresh == nil {
+			return struct{}{}, nil
+		}
+		return struct{}{}, l.refresh(r.Context())
 	case isSample && l.hooks == nil:
 		return nil, events.Errorf(events.CodeNotFound, "the sample repository server is off; start it with --sample on, or send a --file")
 	case isSample && r.Method == http.MethodPost:

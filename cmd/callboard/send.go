@@ -64,7 +64,7 @@ func (c *sendCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	secret, err := c.secret(ctx, topic)
+	secret, err := c.secret(ctx, topic, engine, engineErr)
 	if err != nil {
 		return err
 	}
@@ -110,10 +110,16 @@ func (c *sendCommand) topic(conf *config.Config) (string, config.Topic, error) {
 	return "", config.Topic{}, events.Errorf(events.CodeNotFound, "%s has no topic from %s", c.Config, c.Provider)
 }
 
-// secret returns what to sign with; "" if the topic verifies nothing.
-func (c *sendCommand) secret(ctx context.Context, t config.Topic) (string, error) {
+// secret returns what to sign with, the newest live value; "" if the topic verifies nothing. The copies of callboard attach
+// may be older than the last rotation, so they are made anew.
+func (c *sendCommand) secret(ctx context.Context, t config.Topic, engine front.Running, engineErr error) (string, error) {
 	if c.Secret != "" || len(t.Secrets) == 0 {
 		return c.Secret, nil
+	}
+	if engineErr == nil {
+		if err := (local{engine: engine}).call(ctx, http.MethodPost, "/secrets", struct{}{}, &struct{}{}); err != nil {
+			return "", err
+		}
 	}
 	values, err := secrets.Dir(filepath.Join(c.State, "secrets")).Values(ctx, t.Secrets[0])
 	if err != nil {

@@ -53,6 +53,9 @@ func Start() {
 				if g.Token != "" {
 					_, _ = secrets.Values(ctx, g.Token) // counts what is missing
 				}
+				for _, a := range g.Apps {
+					_, _ = secrets.Values(ctx, a.PrivateKey)
+				}
 			}
 		}
 		return &Lambda{Batch: batch, Sync: sync, Watch: watch}, nil
@@ -69,18 +72,16 @@ type Secrets interface {
 func Readers(hosts []config.GitHubIntegration, secrets Secrets, observe func(host string, next http.RoundTripper) http.RoundTripper) (map[string]Reader, error) {
 	readers := make(map[string]Reader, len(hosts))
 	for _, g := range hosts {
-		options := scm.GitHubOptions{APIBaseURL: g.APIBaseURL}
+		options := scm.GitHubOptions{APIBaseURL: g.APIBaseURL, TokenPerOwner: len(g.Apps) > 0}
 		if observe != nil {
 			options.HTTPClient = &http.Client{Transport: observe(g.Host, http.DefaultTransport)}
 		}
-		if g.Token != "" {
-			options.Token = func(ctx context.Context) (string, error) {
-				values, err := secrets.Values(ctx, g.Token)
-				if err != nil {
-					return "", err
-				}
-				return values[0], nil
-			}
+		c, err := newCredentials(g, secrets)
+		if err != nil {
+			return nil, err
+		}
+		if c != nil {
+			options.Token = c.token
 		}
 		reader, err := scm.NewGitHub(options)
 		if err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/callboard/callboard/internal/httpapi"
+	"github.com/callboard/callboard/internal/secrets"
 	"github.com/callboard/callboard/internal/topology"
 	"github.com/callboard/callboard/pkg/events"
 	"github.com/callboard/callboard/pkg/webhook"
@@ -28,7 +29,7 @@ type Queue interface {
 	Send(ctx context.Context, m events.Message) error
 }
 
-// Secrets gives the live values of a secret.
+// Secrets gives the live values of a secret. One that remembers them may be a [secrets.Refresher] too.
 type Secrets interface {
 	Values(ctx context.Context, name string) ([]string, error)
 }
@@ -99,12 +100,11 @@ func (h *Handler) accept(ctx context.Context, name string, topic Topic, now time
 	if err := allowed(topic.Allow, r.SourceIP); err != nil {
 		return events.Event{}, false, err
 	}
-	secrets, err := h.secrets(ctx, topic.Secrets)
-	if err != nil {
-		return events.Event{}, false, err
-	}
 	hook := webhook.Request{Headers: r.Headers, Body: r.Body, Token: r.Parameters["token"], Time: now}
-	if err := topic.Profile.Verify(hook, secrets); err != nil {
+	err = secrets.Verify(ctx, h.Secrets, topic.Secrets, func(values [][]string) error {
+		return topic.Profile.Verify(hook, slices.Concat(values...))
+	})
+	if err != nil {
 		return events.Event{}, false, err
 	}
 	e, err = h.publish(ctx, name, topic.Profile, hook)
@@ -153,19 +153,6 @@ func (h *Handler) limit() int {
 		return events.MaxMessageSize
 	}
 	return h.MaxSize
-}
-
-// secrets collects the live values of all secrets of a topic.
-func (h *Handler) secrets(ctx context.Context, names []string) ([]string, error) {
-	var all []string
-	for _, name := range names {
-		values, err := h.Secrets.Values(ctx, name)
-		if err != nil {
-			return nil, events.Wrap(err, events.CodeUnavailable, "the signature cannot be checked at the moment; send the event again")
-		}
-		all = append(all, values...)
-	}
-	return all, nil
 }
 
 func event(topic string, d webhook.Delivery, payload []byte, now time.Time) events.Event {

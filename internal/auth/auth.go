@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/callboard/callboard/internal/config"
+	"github.com/callboard/callboard/internal/secrets"
 	"github.com/callboard/callboard/pkg/events"
 )
 
@@ -19,7 +20,7 @@ const (
 	NotificationsSend = "notifications.send"
 )
 
-// Secrets gives the live values of a secret.
+// Secrets gives the live values of a secret. One that remembers them may be a [secrets.Refresher] too.
 type Secrets interface {
 	Values(ctx context.Context, name string) ([]string, error)
 }
@@ -45,12 +46,9 @@ func (a *Authenticator) Authenticate(ctx context.Context, authorization, right s
 	if !strings.EqualFold(scheme, "Bearer") || token == "" {
 		return Principal{}, events.Errorf(events.CodeUnauthorized, "Missing credentials: send the header \"Authorization: Bearer <token>\".")
 	}
-	p, known, err := a.find(ctx, token)
+	p, err := a.find(ctx, token)
 	if err != nil {
 		return Principal{}, err
-	}
-	if !known {
-		return Principal{}, events.Errorf(events.CodeUnauthorized, "The token is not known.")
 	}
 	if !slices.Contains(p.may, right) {
 		return Principal{}, events.Errorf(events.CodeForbidden, "This token has not the right %s.", right)
@@ -58,24 +56,27 @@ func (a *Authenticator) Authenticate(ctx context.Context, authorization, right s
 	return p, nil
 }
 
-// find compares with every token, so that the time it takes says nothing about which one is close. A secret that cannot
-// be read harms only those who may hold its token.
-func (a *Authenticator) find(ctx context.Context, token string) (p Principal, known bool, err error) {
+// find compares with every token, so that the time it takes says nothing about which one is close.
+func (a *Authenticator) find(ctx context.Context, token string) (p Principal, err error) {
 	given := sha256.Sum256([]byte(token))
-	for _, t := range a.Tokens {
-		values, unread := a.Secrets.Values(ctx, t.Secret)
-		if unread != nil {
-			err = events.Wrap(unread, events.CodeUnavailable, "The tokens cannot be checked at the moment.")
-		}
-		for _, v := range values {
-			want := sha256.Sum256([]byte(v))
-			if subtle.ConstantTimeCompare(given[:], want[:]) == 1 {
-				p, known = Principal{Subject: t.Subject, may: t.May}, true
+	names := make([]string, len(a.Tokens))
+	for i, t := range a.Tokens {
+		names[i] = t.Secret
+	}
+	err = secrets.Verify(ctx, a.Secrets, names, func(values [][]string) error {
+		known := false
+		for i, t := range a.Tokens {
+			for _, v := range values[i] {
+				want := sha256.Sum256([]byte(v))
+				if subtle.ConstantTimeCompare(given[:], want[:]) == 1 {
+					p, known = Principal{Subject: t.Subject, may: t.May}, true
+				}
 			}
 		}
-	}
-	if known {
-		return p, true, nil
-	}
-	return Principal{}, false, err
+		if !known {
+			return events.Errorf(events.CodeUnauthorized, "The token is not known.")
+		}
+		return nil
+	})
+	return p, err
 }

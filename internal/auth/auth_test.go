@@ -73,3 +73,36 @@ func TestSecretThatCannotBeRead(t *testing.T) {
 		t.Errorf("got %v, want unavailable: it may be the token that cannot be checked", err)
 	}
 }
+
+// remembering is a source of secrets that remembers values.
+type remembering struct{ remembered, now vault }
+
+func (r *remembering) Values(ctx context.Context, name string) ([]string, error) {
+	return r.remembered.Values(ctx, name)
+}
+
+func (r *remembering) Refresh(ctx context.Context, name string) ([]string, error) {
+	r.remembered = r.now
+	return r.now.Values(ctx, name)
+}
+
+// A token counts from the moment it is added, with its own subject.
+func TestTokenIsAdded(t *testing.T) {
+	t.Parallel()
+	a := auth.Authenticator{
+		Tokens: []config.Token{
+			{Secret: "a", Subject: "a", May: []string{auth.CatalogRead}},
+			{Secret: "b", Subject: "b", May: []string{auth.CatalogRead}},
+		},
+		Secrets: &remembering{remembered: vault{"a": {"1"}, "b": {"2"}}, now: vault{"a": {"1"}, "b": {"3", "2"}}},
+	}
+	for _, tc := range []struct {
+		token, subject string
+		code           events.Code
+	}{{"3", "b", ""}, {"2", "b", ""}, {"1", "a", ""}, {"4", "", events.CodeUnauthorized}} {
+		p, err := a.Authenticate(t.Context(), "Bearer "+tc.token, auth.CatalogRead)
+		if events.ErrorCode(err) != tc.code || p.Subject != tc.subject {
+			t.Errorf("%s: %q, %v; want %q with code %q", tc.token, p.Subject, err, tc.subject, tc.code)
+		}
+	}
+}

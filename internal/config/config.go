@@ -78,6 +78,17 @@ type GitHubIntegration struct {
 	APIBaseURL string `json:"apiBaseUrl" is:"the URL of the REST API, such as \"https://ghe.example.com/api/v3\""`
 	// Token is the name of or reference to the secret with the API token; "" for anonymous calls.
 	Token string `json:"token" is:"the name of the secret that holds the API token"`
+	// Apps are used for the owners that have installed them, before Token.
+	Apps []GitHubApp `json:"apps" config:"filled" is:"the GitHub Apps that read repositories"`
+}
+
+// GitHubApp is a GitHub App that reads the repositories of those who have installed it.
+type GitHubApp struct {
+	AppID int64 `json:"appId" config:"required" is:"the App ID in the settings of the App"`
+	// PrivateKey is the name of or reference to the secret with the private key, in PEM.
+	PrivateKey string `json:"privateKey" config:"required" is:"the name of the secret that holds the private key of the App"`
+	// AllowedInstallationOwners are the logins of those whose installations are used; empty for all.
+	AllowedInstallationOwners []string `json:"allowedInstallationOwners" config:"filled" is:"the logins of the organizations and users for which the App is used"`
 }
 
 // Catalog says what the catalog is filled from.

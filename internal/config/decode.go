@@ -128,6 +128,8 @@ func (d *decoder) value(v reflect.Value, path, is string) error {
 		return d.entries(v, path, is)
 	case reflect.Slice:
 		return d.array(v, path, is)
+	case reflect.Int64:
+		return d.number(v, path, is)
 	default:
 		return d.text(v, path, is)
 	}
@@ -147,8 +149,24 @@ func (d *decoder) text(v reflect.Value, path, is string) error {
 	return nil
 }
 
+// number reads a whole number above 0.
+func (d *decoder) number(v reflect.Value, path, is string) error {
+	t, err := d.in.ReadToken()
+	if err != nil {
+		return err
+	}
+	if n, err := strconv.ParseInt(t.String(), 10, 64); err == nil && n > 0 {
+		v.SetInt(n)
+		return nil
+	}
+	d.unreadable(path, "is %s: write a whole number above 0, %s", t, is)
+	return nil
+}
+
 func kindOf(k reflect.Kind) jsontext.Kind {
 	switch k {
+	case reflect.Int64:
+		return jsontext.KindNumber
 	case reflect.Struct, reflect.Map:
 		return jsontext.KindBeginObject
 	case reflect.Slice:
@@ -157,6 +175,9 @@ func kindOf(k reflect.Kind) jsontext.Kind {
 		return jsontext.KindString
 	}
 }
+
+// collections are the kinds that can be empty.
+var collections = []jsontext.Kind{jsontext.KindBeginObject, jsontext.KindBeginArray}
 
 var kindNames = map[jsontext.Kind]string{
 	jsontext.KindNull: "null", jsontext.KindTrue: "a boolean", jsontext.KindFalse: "a boolean", jsontext.KindNumber: "a number",
@@ -176,7 +197,7 @@ func (d *decoder) object(v reflect.Value, path string) error {
 		if err := d.value(v.FieldByIndex(f.Index), path, f.Tag.Get("is")); err != nil {
 			return err
 		}
-		if filled := f.Tag.Get("config") != ""; filled && kindOf(f.Type.Kind()) != jsontext.KindString && v.FieldByIndex(f.Index).Len() == 0 {
+		if filled := f.Tag.Get("config") != ""; filled && slices.Contains(collections, kindOf(f.Type.Kind())) && v.FieldByIndex(f.Index).Len() == 0 {
 			d.unreadable(path, "is empty: write %s", f.Tag.Get("is"))
 		}
 		return nil

@@ -118,6 +118,9 @@ func typeShape(typ reflect.Type, config reflect.StructTag) shape {
 		}
 		slices.Sort(out.Required)
 		return out
+	case reflect.Int64:
+		out.Type = "integer"
+		return out
 	default:
 		out.Type = typ.Kind().String() // "string", and otherwise a name that no schema has
 		return out

@@ -150,6 +150,10 @@ func (v validator) verification(path string, t Topic) {
 }
 
 func (v validator) secret(path, s string) {
+	if strings.Contains(s, "-----BEGIN") {
+		v.add(path, "is a key: put it into a secret, write the name of that, and consider the key known to whoever has seen this file")
+		return
+	}
 	if !secretName.MatchString(s) && !secretRef.MatchString(s) {
 		v.add(path, "is %q: write a name of letters, digits, \"_\", \"-\", \".\" and \"/\" between them, "+
 			"or a reference that starts with \"secretsmanager:\", \"ssm:\", \"env:\" or \"file:\"", s)
@@ -237,6 +241,24 @@ func (v validator) integrations() {
 		}
 		if g.Token != "" {
 			v.secret(path+".token", g.Token)
+		}
+		v.apps(path+".apps", g.Apps)
+	}
+}
+
+func (v validator) apps(path string, apps []GitHubApp) {
+	seen := map[int64]string{}
+	for i, a := range apps {
+		path := element(path, i)
+		if first, twice := seen[a.AppID]; twice {
+			v.add(path+".appId", "%d is described in %s already: remove one of them", a.AppID, first)
+		}
+		seen[a.AppID] = path
+		v.secret(path+".privateKey", a.PrivateKey)
+		for j, owner := range a.AllowedInstallationOwners {
+			if len(owner) > maxOrganization || !plainWord.MatchString(owner) {
+				v.add(element(path+".allowedInstallationOwners", j), "is %q: write the login of an organization or user, as in the URL of its repositories", owner)
+			}
 		}
 	}
 }

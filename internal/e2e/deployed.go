@@ -274,6 +274,12 @@ func (p *Process) Trace(tb testing.TB, args ...string) (stdout, stderr string, c
 	return Run(tb, append([]string{"trace", "--aws", "--env", deployed(tb).name, "--config", p.Config}, args...)...)
 }
 
+// Secrets runs a command of `callboard secrets --aws`.
+func (p *Process) Secrets(tb testing.TB, verb string, args ...string) (stdout, stderr string, code int) {
+	tb.Helper()
+	return Run(tb, append([]string{"secrets", verb, "--aws", "--env", deployed(tb).name, "--config", p.Config}, args...)...)
+}
+
 // Log returns what the functions and the API have logged since the start.
 func (p *Process) Log(tb testing.TB) string {
 	tb.Helper()

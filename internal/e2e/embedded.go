@@ -37,6 +37,12 @@ func (p *Process) Trace(tb testing.TB, args ...string) (stdout, stderr string, c
 	return Run(tb, append([]string{"trace", "--state", p.State}, args...)...)
 }
 
+// Secrets runs a command of `callboard secrets`.
+func (p *Process) Secrets(tb testing.TB, verb string, args ...string) (stdout, stderr string, code int) {
+	tb.Helper()
+	return Run(tb, append([]string{"secrets", verb, "--state", p.State, "--config", p.Config}, args...)...)
+}
+
 // Log returns what the functions have logged.
 func (p *Process) Log(testing.TB) string { return p.log.String() }
 

@@ -182,7 +182,7 @@ func TestOpen_RemovesTemporary(t *testing.T) {
 		}
 		return err
 	})
-	if diff := cmp.Diff([]string{databaseFile, "kept"}, got); diff != "" || err != nil {
+	if diff := cmp.Diff([]string{databaseFile, ".lock", "kept"}, got); diff != "" || err != nil {
 		t.Errorf("files (-want +got):\n%s%v", diff, err)
 	}
 }

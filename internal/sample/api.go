@@ -27,8 +27,9 @@ const (
 	apiHost = "github.com"
 )
 
-// ServeHTTP answers the GitHub REST API (references, comparisons, trees, contents, repositories) for the
-// repositories, without authentication. Addresses of other resources are left out of the answers.
+// ServeHTTP answers the GitHub REST API (references, comparisons, trees, contents, repositories, and what GitHub Apps
+// need) for the repositories, without authentication unless there are Apps. Addresses of other resources are left out of
+// the answers.
 //
 // Source: https://docs.github.com/en/rest
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -71,6 +72,8 @@ func (s *Server) routes() *http.ServeMux {
 	} {
 		mux.HandleFunc(pattern, s.endpoint(read))
 	}
+	mux.HandleFunc("GET /app/installations", s.listInstallations)
+	mux.HandleFunc("POST /app/installations/{id}/access_tokens", s.makeToken)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { writeError(w, errNotFound) })
 	return mux
 }
@@ -78,6 +81,10 @@ func (s *Server) routes() *http.ServeMux {
 // endpoint answers with what read makes of the repository, in one transaction.
 func (s *Server) endpoint(read func(*repository, *http.Request) (answer, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
+		if err := s.authorize(req, req.PathValue("owner")); err != nil {
+			writeError(w, err)
+			return
+		}
 		var a answer
 		err := s.db.View(func(tx *bolt.Tx) error {
 			r, err := findRepository(tx, req.PathValue("owner"), req.PathValue("repo"))

@@ -31,9 +31,12 @@ type Server struct {
 	// Fail, where it is set before the first request, may answer a request with a status of its own; 0 lets
 	// the request through.
 	Fail func(*http.Request) int
+	// Apps, where they are set before the first request, are the GitHub Apps that there are.
+	Apps []App
 
-	db  *bolt.DB
-	mux *http.ServeMux
+	db     *bolt.DB
+	mux    *http.ServeMux
+	tokens installationTokens
 }
 
 // Open opens the file at path, or creates it. A file that another process has open is refused with
@@ -43,7 +46,7 @@ func Open(path string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{db: db}
+	s := &Server{db: db, tokens: installationTokens{made: map[string]installationToken{}}}
 	s.mux = s.routes()
 	return s, nil
 }

@@ -18,8 +18,11 @@ import (
 // Source: https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api
 const withoutReset = time.Minute
 
-// failure turns an error of a request into one with a code.
+// failure turns an error of a request, if it is one, into one with a code.
 func (r request) failure(err error) error {
+	if err == nil {
+		return nil
+	}
 	if reset, ok := rateLimit(err, time.Now()); ok {
 		limited := events.Wrap(err, events.CodeRateLimited,
 			"the rate limit of %s is used up until %s", r.repo.Host, reset.UTC().Format(time.RFC3339))

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -44,9 +45,12 @@ type GitHubOptions struct {
 	// APIBaseURL is the address of the REST API: "https://api.github.com", or "https://HOST/api/v3" for a
 	// GitHub Enterprise Server.
 	APIBaseURL string
-	// Token returns the token to send. It is asked before every request, so that a rotated token is used at
-	// once; it should cache. Nil means anonymous requests.
-	Token func(context.Context) (string, error)
+	// Token returns the token for the repositories of an owner. It is asked before every request, so that a rotated
+	// token is used at once; it should cache. refused is "", or the token that the host has just refused: another one is
+	// tried once, and "" or the same say that there is none. Nil means anonymous requests.
+	Token func(ctx context.Context, owner, refused string) (string, error)
+	// TokenPerOwner says that the tokens of different owners have rate limits of their own.
+	TokenPerOwner bool
 	// HTTPClient is used instead of one with sane timeouts. Its transport sees the token.
 	HTTPClient *http.Client
 }
@@ -58,24 +62,42 @@ type GitHubOptions struct {
 // [events.CodeRateLimited] with RetryAt, [events.CodeInvalid] for arguments that name nothing, and
 // [events.CodeUnavailable] for everything else, answers that are not what the API promises included.
 type GitHub struct {
-	client *github.Client
-	token  func(context.Context) (string, error)
+	token    func(ctx context.Context, owner, refused string) (string, error)
+	perOwner bool
+	open     func() *github.Client
+
+	mu      sync.Mutex
+	clients map[string]*github.Client // each remembers the rate limit of what it is for: an owner in lower case, or "" for all
 }
 
 // NewGitHub makes a client. It fails when the address is not an absolute http or https URL.
 func NewGitHub(o GitHubOptions) (*GitHub, error) {
-	base, err := url.Parse(o.APIBaseURL)
+	base, err := parseBase(o.APIBaseURL)
+	if err != nil {
+		return nil, err
+	}
+	open := func() *github.Client { return newClient(base, o.HTTPClient) }
+	return &GitHub{token: o.Token, perOwner: o.TokenPerOwner, open: open, clients: map[string]*github.Client{}}, nil
+}
+
+// parseBase returns the address of an API, with a slash at its end.
+func parseBase(address string) (*url.URL, error) {
+	base, err := url.Parse(address)
 	if err != nil || (base.Scheme != "https" && base.Scheme != "http") || base.Host == "" ||
 		base.User != nil || base.RawQuery != "" || base.Fragment != "" {
 		// The address is not repeated: it may hold a password.
 		return nil, events.Errorf(events.CodeInvalid,
 			"the GitHub API address must be a plain URL such as https://api.github.com or https://HOST/api/v3, without user, query or fragment")
 	}
-	base = base.JoinPath("/")
+	return base.JoinPath("/"), nil
+}
 
+// newClient returns a client that sends the token in the context of a request, by the given client or one with sane
+// timeouts.
+func newClient(base *url.URL, by *http.Client) *github.Client {
 	httpClient := http.Client{}
-	if o.HTTPClient != nil {
-		httpClient = *o.HTTPClient
+	if by != nil {
+		httpClient = *by
 	}
 	if httpClient.Timeout == 0 {
 		httpClient.Timeout = requestTimeout
@@ -88,7 +110,23 @@ func NewGitHub(o GitHubOptions) (*GitHub, error) {
 	client.BaseURL = base
 	client.UserAgent = "callboard"
 	client.MaxSecondaryRateLimitRetryAfterDuration = maxRateLimit
-	return &GitHub{client: client, token: o.Token}, nil
+	return client
+}
+
+// client returns the client for the repositories of an owner.
+func (g *GitHub) client(owner string) *github.Client {
+	key := ""
+	if g.perOwner {
+		key = strings.ToLower(owner)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	c := g.clients[key]
+	if c == nil {
+		c = g.open()
+		g.clients[key] = c
+	}
+	return c
 }
 
 // Head returns the commit a branch points to. A repository without commits has no branch.
@@ -352,32 +390,60 @@ func (g *GitHub) get(ctx context.Context, r request) (*http.Response, error) {
 	if len(r.query) > 0 {
 		address += "?" + r.query.Encode()
 	}
-	req, err := g.client.NewRequest(http.MethodGet, address, nil)
+	client := g.client(r.repo.Owner)
+	req, err := client.NewRequest(http.MethodGet, address, nil)
 	if err != nil {
 		return nil, events.Wrap(err, events.CodeInvalid, "%s cannot be asked for", r.subject())
 	}
 	if r.accept != "" {
 		req.Header.Set("Accept", r.accept)
 	}
-	if g.token != nil {
-		token, err := g.token(ctx)
-		if err != nil {
-			return nil, events.Wrap(err, events.CodeUnavailable, "the token for %s cannot be read", r.repo.Host)
-		}
-		if token = strings.TrimSpace(token); token == "" {
-			return nil, events.Errorf(events.CodeUnavailable, "the token for %s is empty; store one", r.repo.Host)
-		}
-		ctx = context.WithValue(ctx, tokenKey{}, token)
-	}
-	response, err := g.client.BareDo(ctx, req)
+	response, err := g.send(ctx, r, client, req)
 	if err != nil {
-		return nil, r.failure(err)
+		return nil, err
 	}
 	if response.StatusCode != http.StatusOK {
 		_ = response.Body.Close() // nobody reads it
 		return nil, r.unexpected("its status is %d", response.StatusCode)
 	}
 	return response.Response, nil
+}
+
+// send sends a request with a token, and once more with another one if it is refused and there is another one.
+func (g *GitHub) send(ctx context.Context, r request, client *github.Client, req *http.Request) (*github.Response, error) {
+	if g.token == nil {
+		response, err := client.BareDo(ctx, req)
+		return response, r.failure(err)
+	}
+	token, err := g.ask(ctx, r.repo, "")
+	if err != nil {
+		return nil, err
+	}
+	response, err := client.BareDo(context.WithValue(ctx, tokenKey{}, token), req)
+	if err = r.failure(err); events.ErrorCode(err) != events.CodeUnauthorized {
+		return response, err
+	}
+	another, failed := g.ask(ctx, r.repo, token)
+	if failed != nil || another == token {
+		return nil, err
+	}
+	response, err = client.BareDo(context.WithValue(ctx, tokenKey{}, another), req)
+	return response, r.failure(err)
+}
+
+// ask returns a token that is not empty. That there is none says nothing about a repository.
+func (g *GitHub) ask(ctx context.Context, repo Repository, refused string) (string, error) {
+	token, err := g.token(ctx, repo.Owner, refused)
+	if events.ErrorCode(err) == events.CodeRateLimited {
+		return "", err
+	}
+	if err != nil {
+		return "", events.Wrap(err, events.CodeUnavailable, "there is no token for %s", repo.Host)
+	}
+	if token = strings.TrimSpace(token); token == "" {
+		return "", events.Errorf(events.CodeUnavailable, "the token for %s is empty; store one", repo.Host)
+	}
+	return token, nil
 }
 
 // tokenKey is the key of the token in the context of a request.

@@ -70,7 +70,7 @@ func (f *fakeGitHub) client(t *testing.T) *scm.GitHub {
 	t.Helper()
 	return newClient(t, scm.GitHubOptions{
 		APIBaseURL: f.url,
-		Token:      func(context.Context) (string, error) { return token, nil },
+		Token:      func(context.Context, string, string) (string, error) { return token, nil },
 	})
 }
 
@@ -485,7 +485,7 @@ func TestToken(t *testing.T) {
 	t.Parallel()
 	fake := newFake(t, map[string]reply{"/repos/acme/petstore/contents/a?ref=" + shaA: {header: map[string]string{"Content-Type": "text/plain"}, body: "x"}})
 	tokens := []string{"first", "second\n"}
-	rotating := newClient(t, scm.GitHubOptions{APIBaseURL: fake.url + "/", Token: func(context.Context) (string, error) {
+	rotating := newClient(t, scm.GitHubOptions{APIBaseURL: fake.url + "/", Token: func(context.Context, string, string) (string, error) {
 		next := tokens[0]
 		tokens = tokens[1:]
 		return next, nil
@@ -508,12 +508,12 @@ func TestToken(t *testing.T) {
 // A token that cannot be had says nothing about a repository, whatever is wrong with it.
 func TestTokenFails(t *testing.T) {
 	t.Parallel()
-	for name, source := range map[string]func(context.Context) (string, error){
-		"absent": func(context.Context) (string, error) {
+	for name, source := range map[string]func(context.Context, string, string) (string, error){
+		"absent": func(context.Context, string, string) (string, error) {
 			return "", events.Errorf(events.CodeNotFound, "there is no secret github-token")
 		},
-		"empty":           func(context.Context) (string, error) { return " \n", nil },
-		"no header value": func(context.Context) (string, error) { return token + "\n" + token, nil },
+		"empty":           func(context.Context, string, string) (string, error) { return " \n", nil },
+		"no header value": func(context.Context, string, string) (string, error) { return token + "\n" + token, nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

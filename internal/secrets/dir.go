@@ -3,13 +3,12 @@ package secrets
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/callboard/callboard/pkg/events"
 )
@@ -47,13 +46,24 @@ func (d Dir) file(name, path string) ([]string, error) {
 	return Parse(name, string(data))
 }
 
-// Parse returns the live values in the text of the secret with that name: one a line, without the spaces around them. It
-// fails with [events.CodeNotFound] where there is none.
+// Parse returns the live values in the text of the secret with that name: one a line, without the spaces around them. A
+// key in PEM, from its line "-----BEGIN …" to "-----END …", is one value. It fails with [events.CodeNotFound] where there
+// is none.
 func Parse(name, text string) ([]string, error) {
 	var vs []string
+	inside := false
 	for line := range strings.Lines(text) {
-		if v := strings.TrimSpace(line); v != "" {
+		v := strings.TrimSpace(line)
+		switch {
+		case v == "":
+		case inside:
+			vs[len(vs)-1] += "\n" + v
+		default:
 			vs = append(vs, v)
+			inside = strings.HasPrefix(v, "-----BEGIN ")
+		}
+		if strings.HasPrefix(v, "-----END ") {
+			inside = false
 		}
 	}
 	if len(vs) == 0 {
@@ -67,10 +77,14 @@ const unfinished = ".new-"
 
 // RemoveUnfinished removes what processes left behind that were killed while they wrote a secret.
 func (d Dir) RemoveUnfinished() error {
-	root, err := os.OpenRoot(string(d))
-	if errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(string(d)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	return d.alone(context.Background(), d.removeUnfinished)
+}
+
+func (d Dir) removeUnfinished() error {
+	root, err := os.OpenRoot(string(d))
 	if err != nil {
 		return err
 	}
@@ -91,9 +105,61 @@ func (d Dir) Generate(name string) error {
 	if _, err := os.Stat(d.Path(name)); err == nil {
 		return nil
 	}
-	key := make([]byte, 32)
-	_, _ = rand.Read(key) // never fails
-	return d.Put(name, []string{base64.RawURLEncoding.EncodeToString(key)})
+	return d.alone(context.Background(), func() error {
+		if _, err := os.Stat(d.Path(name)); err == nil {
+			return nil
+		}
+		return d.Put(name, []string{New()})
+	})
+}
+
+// Change replaces the live values of a secret, newest first and none if it does not exist, by what change makes of them.
+// Changes of several processes happen one after the other. References fail with [events.CodeInvalid]: what they lead to
+// is somebody else's.
+func (d Dir) Change(ctx context.Context, name string, change func(values []string) ([]string, error)) error {
+	if strings.Contains(name, ":") {
+		return events.Errorf(events.CodeInvalid, "secret %q is a reference: change the value where it leads to", name)
+	}
+	return d.alone(ctx, func() error {
+		old, err := d.Values(ctx, name)
+		if err != nil && events.ErrorCode(err) != events.CodeNotFound {
+			return err
+		}
+		values, err := change(old)
+		if err != nil {
+			return err
+		}
+		return d.Put(name, values)
+	})
+}
+
+// lockFile is held by the process that changes secrets.
+const lockFile = ".lock"
+
+// errBusy says that another process has the lock.
+var errBusy = errors.New("another process has the lock")
+
+// alone runs do while no other process changes secrets. The lock goes with the process that has it.
+func (d Dir) alone(ctx context.Context, do func() error) error {
+	if err := os.MkdirAll(string(d), 0o700); err != nil {
+		return events.Wrap(err, events.CodeUnavailable, "the folder of secrets cannot be created")
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for {
+		release, err := tryLock(filepath.Join(string(d), lockFile))
+		if err == nil {
+			return errors.Join(do(), release())
+		}
+		if !errors.Is(err, errBusy) {
+			return events.Wrap(err, events.CodeUnavailable, "the folder of secrets cannot be locked")
+		}
+		select {
+		case <-ctx.Done():
+			return events.Wrap(ctx.Err(), events.CodeUnavailable, "another process is changing secrets; try again")
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 }
 
 // Put writes the live values of a secret, durably.
@@ -107,7 +173,7 @@ func (d Dir) Put(name string, values []string) error {
 	if err != nil {
 		return events.Wrap(err, events.CodeUnavailable, "secret %q cannot be written", name)
 	}
-	_, err = f.WriteString(strings.Join(values, "\n") + "\n")
+	_, err = f.WriteString(stored(values))
 	err = errors.Join(err, f.Sync(), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), path)

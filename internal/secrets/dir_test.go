@@ -100,8 +100,8 @@ func TestGenerate(t *testing.T) {
 		}
 	}
 	files, err := os.ReadDir(string(d))
-	if err != nil || len(files) != 3 {
-		t.Errorf("the folder holds %v, %v; want three secrets and no temporary file", files, err)
+	if err != nil || len(files) != 4 {
+		t.Errorf("the folder holds %v, %v; want three secrets, the lock and no temporary file", files, err)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/callboard/callboard/internal/secrets"
 	"github.com/callboard/callboard/internal/topology"
 	"github.com/callboard/callboard/pkg/events"
 )
@@ -111,6 +112,14 @@ func (c countedSecrets) Values(ctx context.Context, name string) ([]string, erro
 		c.metrics.emit(SecretMissing, "Count", 1, "Secret", name)
 	}
 	return values, err
+}
+
+// Refresh reads a secret again, if the source remembers values.
+func (c countedSecrets) Refresh(ctx context.Context, name string) ([]string, error) {
+	if r, ok := c.Source.(secrets.Refresher); ok {
+		return r.Refresh(ctx, name)
+	}
+	return c.Source.Values(ctx, name)
 }
 
 // Transport asks the API of a host by next, and notes how many requests the API still allows.

@@ -222,13 +222,19 @@ func (b *builder) webhookSecrets() []string {
 	return sorted(names)
 }
 
-// integrationTokens returns the tokens of the hosts that a provider reads.
+// integrationTokens returns the tokens, and the keys of Apps, of the hosts that a provider reads.
 func (b *builder) integrationTokens() []string {
 	var names []string
 	for _, g := range b.c.Integrations.GitHub {
 		for _, p := range b.c.Catalog.Providers.GitHub {
-			if g.Host == p.Host && g.Token != "" {
+			if g.Host != p.Host {
+				continue
+			}
+			if g.Token != "" {
 				names = append(names, g.Token)
+			}
+			for _, a := range g.Apps {
+				names = append(names, a.PrivateKey)
 			}
 		}
 	}

@@ -126,7 +126,10 @@ func TestSecrets(t *testing.T) {
 			"github": {"from": "github", "secrets": ["hook", "hook-2"]},
 			"other": {"from": "github", "secrets": ["hook"]}
 		},
-		"integrations": {"github": [{"token": "read"}, {"host": "unused.example.com", "token": "unused"}]},
+		"integrations": {"github": [
+			{"token": "read", "apps": [{"appId": 1, "privateKey": "app-key"}]},
+			{"host": "unused.example.com", "token": "unused", "apps": [{"appId": 1, "privateKey": "unused-key"}]}
+		]},
 		"catalog": {"providers": {"github": {"a": {"organization": "a"}, "b": {"organization": "b"}}}},
 		"notifications": {"rules": [{"name": "r", "on": ["github.push"], "to": ["user:guest"], "title": "t"}]},
 		"api": {"tokens": [{"secret": "portal", "subject": "user:guest", "may": ["catalog.read"]}]}
@@ -136,7 +139,7 @@ func TestSecrets(t *testing.T) {
 		got[f.Name] = f.Secrets
 	}
 	want := map[string][]string{
-		topology.Ingress: {"hook", "hook-2"}, topology.SQSPublisher: nil, topology.Router: nil, topology.CatalogSync: {"read"},
+		topology.Ingress: {"hook", "hook-2"}, topology.SQSPublisher: nil, topology.Router: nil, topology.CatalogSync: {"app-key", "read"},
 		topology.Notify: nil, topology.CatalogAPI: {"portal"}, topology.NotificationsAPI: {"portal"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

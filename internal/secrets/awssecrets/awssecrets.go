@@ -27,6 +27,10 @@ const (
 	// absent is how long a secret without a value is not asked for again: meanwhile strangers who send webhooks for it
 	// cost no requests, and who puts a value in need not wait.
 	absent = 10 * time.Second
+	// refreshes is how often a secret is read again before its time without a pause, and refreshEvery how often if that
+	// goes on: strangers who send bad signatures make no more requests than that.
+	refreshes    = 5
+	refreshEvery = 10 * time.Second
 )
 
 // Store reads secrets and remembers them for five minutes. A name is that of the secret "<prefix>/<name>" in Secrets
@@ -40,21 +44,42 @@ type Store struct {
 
 	mu    sync.Mutex
 	known map[string]entry
+	again map[string]*allowance
 }
 
 // entry is what was read last: the values of a secret, or that it has none.
 type entry struct {
 	values []string
 	absent error
-	read   time.Time
+	read   time.Time // when the request began
 }
+
+// allowance says how often a secret may still be read before its time.
+type allowance struct {
+	mu   sync.Mutex // held while it is read
+	left float64
+	at   time.Time // when left was so much
+}
+
+// take takes one reading out, if there is one.
+func (a *allowance) take(now time.Time) bool {
+	a.left = min(refreshes, a.left+now.Sub(a.at).Seconds()/refreshEvery.Seconds())
+	a.at = now
+	if a.left < 1 {
+		return false
+	}
+	a.left--
+	return true
+}
+
+var _ secrets.Refresher = (*Store)(nil)
 
 // New returns the store of the secrets whose names begin with prefix and "/". Clock, for example [time.Now], says how
 // old a value is.
 func New(cfg aws.Config, prefix string, clock func() time.Time) *Store {
 	return &Store{
 		secretsManager: secretsmanager.NewFromConfig(cfg), parameters: parameters{cfg}, prefix: prefix, clock: clock,
-		known: make(map[string]entry),
+		known: make(map[string]entry), again: make(map[string]*allowance),
 	}
 }
 
@@ -62,9 +87,7 @@ func New(cfg aws.Config, prefix string, clock func() time.Time) *Store {
 // [events.CodeInvalid] for a reference that does not work in AWS, and with [events.CodeUnavailable] if it cannot be read.
 func (s *Store) Values(ctx context.Context, name string) ([]string, error) {
 	now := s.clock()
-	s.mu.Lock()
-	old, known := s.known[name]
-	s.mu.Unlock()
+	old, known := s.remembered(name)
 	age := now.Sub(old.read)
 	switch {
 	case known && old.absent != nil && age < absent:
@@ -72,6 +95,40 @@ func (s *Store) Values(ctx context.Context, name string) ([]string, error) {
 	case known && old.absent == nil && age < fresh:
 		return slices.Clone(old.values), nil
 	}
+	return s.load(ctx, name, now)
+}
+
+// Refresh implements [secrets.Refresher]: it reads a secret although it is remembered. A secret is read five times
+// without a pause, then every ten seconds.
+func (s *Store) Refresh(ctx context.Context, name string) ([]string, error) {
+	asked := s.clock()
+	s.mu.Lock()
+	a := s.again[name]
+	if a == nil {
+		a = &allowance{left: refreshes, at: asked}
+		s.again[name] = a
+	}
+	s.mu.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := s.clock()
+	if old, known := s.remembered(name); known && old.read.After(asked) || !a.take(now) {
+		return s.Values(ctx, name) // somebody else has read it meanwhile, or it was enough
+	}
+	return s.load(ctx, name, now)
+}
+
+func (s *Store) remembered(name string) (e entry, known bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, known = s.known[name]
+	return e, known
+}
+
+// load reads a secret and remembers what it is. While it cannot be read, it is what it was.
+func (s *Store) load(ctx context.Context, name string, now time.Time) ([]string, error) {
+	old, known := s.remembered(name)
+	age := now.Sub(old.read)
 	text, err := s.read(ctx, name)
 	var values []string
 	if err == nil {
@@ -107,7 +164,7 @@ func (s *Store) read(ctx context.Context, name string) (string, error) {
 }
 
 func (s *Store) secret(ctx context.Context, name, id string) (string, error) {
-	out, err := s.secretsManager.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &id})
+	out, err := s.secretsManager.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &id, VersionStage: aws.String(current)})
 	if err != nil {
 		return "", failed(err, name, "the secret "+id+" of Secrets Manager")
 	}

@@ -183,6 +183,73 @@ func TestValues_Cache(t *testing.T) {
 	}
 }
 
+// TestRefresh: a value that was added counts at once, and asking again and again costs few requests.
+func TestRefresh(t *testing.T) {
+	t.Parallel()
+	s, v, c := open(t)
+	secret := func(text string) map[string]string {
+		return map[string]string{"GetSecretValue callboard-dev/hook": text, "GetSecretValue callboard-dev/other": text}
+	}
+	refresh := func(step, name, want string, requests int) {
+		t.Helper()
+		before := v.requests()
+		got, err := s.Refresh(t.Context(), name)
+		if err != nil || strings.Join(got, " ") != want || v.requests()-before != requests {
+			t.Errorf("%s: %q, %v after %d requests; want %q after %d", step, got, err, v.requests()-before, want, requests)
+		}
+	}
+	v.set("", secret("old"))
+	if _, err := s.Values(t.Context(), "hook"); err != nil {
+		t.Fatal(err)
+	}
+	for range 4 {
+		refresh("at first without a pause", "hook", "old", 1)
+	}
+	v.set("", secret("new\nold"))
+	refresh("the fifth", "hook", "new old", 1)
+	v.set("", secret("new"))
+	for range 100 {
+		refresh("then no more", "hook", "new old", 0)
+	}
+	refresh("another secret has its own", "other", "new", 1)
+	c.add(10*time.Second - 1)
+	refresh("not yet", "hook", "new old", 0)
+	c.add(1)
+	refresh("ten seconds later", "hook", "new", 1)
+	refresh("and no more again", "hook", "new", 0)
+	v.set("InternalServiceError", nil)
+	c.add(10 * time.Second)
+	refresh("an outage", "hook", "new", 1)
+	c.add(time.Hour)
+	v.set("", secret("newest"))
+	for range 5 {
+		refresh("after a rest", "hook", "newest", 1)
+	}
+	refresh("after a rest no more than that", "hook", "newest", 0)
+}
+
+// TestRefresh_AtOnce: who comes while a secret is being read does not read it once more each.
+func TestRefresh_AtOnce(t *testing.T) {
+	t.Parallel()
+	_, v, _ := open(t)
+	v.set("", map[string]string{"GetSecretValue callboard/hook": "value"})
+	server := httptest.NewServer(v)
+	t.Cleanup(server.Close)
+	s := awssecrets.New(config(server.URL), "callboard", time.Now)
+	var group sync.WaitGroup
+	for range 50 {
+		group.Go(func() {
+			if got, err := s.Refresh(t.Context(), "hook"); err != nil || got[0] != "value" {
+				t.Errorf("%q, %v", got, err)
+			}
+		})
+	}
+	group.Wait()
+	if n := v.requests(); n > 6 { // five, and one for who came when these were used up and nothing was remembered
+		t.Errorf("%d requests", n)
+	}
+}
+
 func TestValues_CallersCannotChangeTheCache(t *testing.T) {
 	t.Parallel()
 	s, v, _ := open(t)
