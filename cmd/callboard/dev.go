@@ -55,7 +55,10 @@ func (c *devCommand) serve(ctx context.Context, s streams, a *app) error {
 	}
 	url := "http://" + reachable(l.Addr())
 	server := &embedded.Server{Engine: engine, Observer: a.observer, Version: version(), URL: url}
-	routes := &localRoutes{trace: func(_ context.Context, id string) ([]events.Hop, error) { return engine.Trace.Find(id) }}
+	routes := &localRoutes{
+		trace: func(_ context.Context, id string) ([]events.Hop, error) { return engine.Trace.Find(id) },
+		dead:  embeddedDesk(a.topo, engine),
+	}
 	if c.sampleOn(conf) {
 		repositories, err := sample.Open(filepath.Join(c.State, "sample.db"))
 		if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"net/http"
@@ -19,6 +20,8 @@ import (
 type local struct {
 	engine front.Running
 	url    string // instead of the engine's own, if not empty
+	// patience is how long an answer may take; 0 means 30 seconds.
+	patience time.Duration
 }
 
 func (l local) base() string {
@@ -42,7 +45,7 @@ func (l local) call(ctx context.Context, method, path string, body, result any) 
 		return err
 	}
 	req.Header.Set("Authorization", "Bearer "+l.engine.Token)
-	response, err := front.LocalClient(30 * time.Second).Do(req)
+	response, err := front.LocalClient(cmp.Or(l.patience, 30*time.Second)).Do(req)
 	if err != nil {
 		return events.Wrap(err, events.CodeUnavailable, "the engine at %s does not answer", l.base())
 	}
@@ -66,6 +69,7 @@ type localRoutes struct {
 	trace func(ctx context.Context, id string) ([]events.Hop, error)
 	hooks *sampleHooks                // nil if the sample server is off
 	drain func(context.Context) error // waits until nothing is left to do
+	dead  desk
 	// refresh brings the secrets of the state folder up to date; nil where they are the secrets themselves.
 	refresh func(context.Context) error
 }
@@ -84,6 +88,9 @@ func (l *localRoutes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (l *localRoutes) answer(r *http.Request) (any, error) {
+	if name, isDead := strings.CutPrefix(r.URL.Path, "/dead/"); isDead && r.Method == http.MethodPost {
+		return answerDead(r.Context(), l.dead, name, r.Body)
+	}
 	switch name, isSample := strings.CutPrefix(r.URL.Path, "/sample/"); {
 	case r.URL.Path == "/trace" && r.Method == http.MethodGet:
 		return l.trace(r.Context(), r.URL.Query().Get("id"))

@@ -81,7 +81,7 @@ func (c *traceCommand) hops(ctx context.Context) ([]events.Hop, error) {
 		return nil, err
 	}
 	var hops []events.Hop
-	err = local{engine, c.URL}.call(ctx, http.MethodGet, "/trace?id="+url.QueryEscape(c.Event), nil, &hops)
+	err = local{engine: engine, url: c.URL}.call(ctx, http.MethodGet, "/trace?id="+url.QueryEscape(c.Event), nil, &hops)
 	return hops, err
 }
 

@@ -196,7 +196,7 @@ func (n *notifier) ownersInEvent() map[catalog.Ref][]catalog.Ref {
 
 // store stores a payload for each of the users. It tries all of them, whatever becomes of the others.
 func (n *notifier) store(ctx context.Context, rule string, payload notifications.Payload, users []catalog.Ref) error {
-	once := inbox.Delivery{Subscriber: topology.Notify, Topic: n.event.Topic, Event: n.event.ID, Rule: rule, Channel: channel}
+	once := inbox.Delivery{Subscriber: topology.Notify, Topic: n.event.Topic, Event: n.event.Key(), Rule: rule, Channel: channel}
 	var failures failures
 	var g errgroup.Group
 	g.SetLimit(parallel)

@@ -258,6 +258,24 @@ func TestCatalogThatFails(t *testing.T) {
 	}
 }
 
+// What is replayed once more makes a second notification, however often it is delivered; a plain replay makes none.
+func TestAgain(t *testing.T) {
+	t.Parallel()
+	b := openInbox(t)
+	h := &notify.Handler{Rules: compile(t, config.Rule{Name: "r", On: []string{"x"}, To: []string{"user:ann"}, Title: "t"}), Inbox: b, Catalog: directory{}}
+	e := event("x:1", "x", `{}`)
+	for i, again := range []string{"", "", "one", "one", "", "two"} {
+		e.Again = again
+		if hop := deliver(t, h, e)[0]; hop.Outcome != events.OutcomeOK {
+			t.Errorf("the outcome is %s, want ok", hop.Outcome)
+		}
+		want := []int{1, 1, 2, 2, 2, 3}[i]
+		if got := len(titles(t, b, "user:ann")); got != want {
+			t.Errorf("delivery %d: %d notifications, want %d", i, got, want)
+		}
+	}
+}
+
 func TestPayloadThatIsNotJSON(t *testing.T) {
 	t.Parallel()
 	h := &notify.Handler{Rules: compile(t, config.Rule{Name: "r", On: []string{"x"}, To: []string{"user:ann"}, Title: "t"}), Inbox: openInbox(t), Catalog: directory{}}

@@ -81,7 +81,7 @@ func (q *Queues) add(spec QueueSpec) error {
 			if err != nil {
 				return err
 			}
-			one.entries = append(one.entries, &entry{seq: binary.BigEndian.Uint64(k), visible: s.Visible, receives: s.Receives, stored: s.Receives})
+			one.entries = append(one.entries, &entry{seq: sequence(k), visible: s.Visible, receives: s.Receives, stored: s.Receives, index: len(one.entries)})
 			return nil
 		})
 	})
@@ -151,6 +151,9 @@ type stored struct {
 	GroupID    string                      `json:"group"`
 	Receives   int                         `json:"receives"`
 	Visible    time.Time                   `json:"visible"`
+	Sent       time.Time                   `json:"sent,omitzero"`
+	// Source is the queue where a dead letter was received too often.
+	Source string `json:"source,omitzero"`
 }
 
 func encodeStored(s stored, body string) ([]byte, error) {
@@ -178,6 +181,10 @@ func decodeStored(data []byte) (s stored, body []byte, err error) {
 type put struct {
 	queue   string
 	message events.Message
+
+	// Of a message that was received too often: where, and how often.
+	source   string
+	receives int
 }
 
 // Send puts a message into a queue.
@@ -185,7 +192,7 @@ func (q *Queues) Send(ctx context.Context, queue string, m events.Message) error
 	if err := m.Validate(events.MaxSQSMessageSize); err != nil {
 		return err
 	}
-	return q.store(ctx, []put{{queue, m}}, "", nil)
+	return q.store(ctx, []put{{queue: queue, message: m}}, "", nil)
 }
 
 // Publish puts each event into the queues that subscribe to its topic, in one commit.
@@ -201,7 +208,7 @@ func (q *Queues) Publish(ctx context.Context, es ...events.Event) error {
 		}
 		q.mu.Lock()
 		for _, name := range q.subscriptions[e.Topic] {
-			puts = append(puts, put{name, m})
+			puts = append(puts, put{queue: name, message: m})
 		}
 		q.mu.Unlock()
 	}
@@ -228,7 +235,9 @@ func (q *Queues) store(ctx context.Context, puts []put, from string, remove []*e
 			return events.Errorf(events.CodeNotFound, "there is no queue %s", p.queue)
 		}
 		var err error
-		if values[i], err = encodeStored(stored{ID: uuid.NewString(), Attributes: p.message.Attributes, GroupID: p.message.GroupID}, p.message.Body); err != nil {
+		if values[i], err = encodeStored(stored{
+			ID: uuid.NewString(), Attributes: p.message.Attributes, GroupID: p.message.GroupID, Receives: p.receives, Sent: time.Now().UTC(), Source: p.source,
+		}, p.message.Body); err != nil {
 			return events.Wrap(err, events.CodeInvalid, "the message cannot be stored")
 		}
 	}
@@ -315,6 +324,8 @@ func (one *queue) signal() {
 }
 
 func key(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
+
+func sequence(key []byte) uint64 { return binary.BigEndian.Uint64(key) }
 
 // received is a message that was handed out.
 type received struct {
@@ -437,7 +448,7 @@ func (q *Queues) load(ctx context.Context, one *queue, batch []*received, gaveUp
 	for _, r := range q.withhold(one, gone) {
 		remove = append(remove, r.entry)
 		if r.dead != nil {
-			puts = append(puts, put{one.DeadLetter, *r.dead})
+			puts = append(puts, put{queue: one.DeadLetter, message: *r.dead, source: one.Name, receives: r.count - 1})
 		}
 	}
 	if err := q.store(context.WithoutCancel(ctx), puts, one.Name, remove); err != nil {

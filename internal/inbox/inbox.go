@@ -63,7 +63,7 @@ type Inbox struct {
 	Now   func() time.Time
 }
 
-// Delivery identifies an effect, together with the recipient: the same one happens once.
+// Delivery identifies an effect, together with the recipient: the same one happens once. Event is an [events.Event.Key].
 type Delivery struct{ Subscriber, Topic, Event, Rule, Channel string }
 
 func (d *Delivery) key(user catalog.Ref) table.Key {

@@ -81,11 +81,16 @@ func (r SQSMessage) Receives() int {
 	return n
 }
 
-// Attributes that a parked message gets, beside those it had.
+// Attributes that a parked message gets, beside those it had. Their names begin with [ParkedPrefix].
 const (
+	ParkedPrefix = AttributeEvents + "-parked-"
+
 	AttributeParkedReason   = "x-events-parked-reason"
 	AttributeParkedFunction = "x-events-parked-function"
 	AttributeParkedTime     = "x-events-parked-time"
+	// AttributeParkedQueue is the ARN of the queue that the message was in. A message that has no room for it
+	// goes without.
+	AttributeParkedQueue = "x-events-parked-queue"
 )
 
 // Queue is what a [Batch] needs of the queue it is fed from, beyond the answer it gives.
@@ -277,6 +282,10 @@ func (b *Batch) park(ctx context.Context, r *record) bool {
 		AttributeParkedTime:     time.Now().UTC().Format(timeLayout),
 	} {
 		m.Attributes[name] = Attribute{"String", value}
+	}
+	delete(m.Attributes, AttributeParkedQueue)
+	if arn := r.message.EventSourceARN; arn != "" && len(m.Attributes) < maxAttributes {
+		m.Attributes[AttributeParkedQueue] = Attribute{"String", attributeText(arn)}
 	}
 	if err := b.Queue.Park(ctx, m); err != nil {
 		slog.ErrorContext(ctx, "a message could not be parked; it will come again", "event", r.event.ID, "function", b.Function, "error", err)

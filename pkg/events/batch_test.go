@@ -202,6 +202,46 @@ func TestBatch_ParkedMessage(t *testing.T) {
 	}
 }
 
+// A parked message says where it was, if there is room: it has ten attributes at most.
+func TestBatch_ParkedQueue(t *testing.T) {
+	t.Parallel()
+	const arn = "arn:aws:sqs:eu-west-1:111122223333:callboard-audit"
+	for _, test := range []struct {
+		name, arn string
+		more      int
+		stale     string // what the message says already
+		want      string
+	}{
+		{"room", arn, 0, "", arn},
+		{"just enough room", arn, 2, "", arn},
+		{"no room", arn, 3, "", ""},
+		{"not known", "", 0, "", ""},
+		{"parked before", arn, 0, "arn:aws:sqs:eu-west-1:111122223333:other", arn},
+		{"parked before, not known now", "", 0, "arn:aws:sqs:eu-west-1:111122223333:other", ""},
+	} {
+		batch := sqsEvent(t, 1, 1)
+		m := &batch.Records[0]
+		m.EventSourceARN = test.arn
+		for i := range test.more {
+			m.MessageAttributes[fmt.Sprint("x-more-", i)] = events.SQSAttribute{DataType: "String", StringValue: "v"}
+		}
+		if test.stale != "" {
+			m.MessageAttributes[events.AttributeParkedQueue] = events.SQSAttribute{DataType: "String", StringValue: test.stale}
+		}
+		q := &fakeQueue{}
+		b := &events.Batch{Function: "audit", Queue: q, Observer: &hops{}, Subscriber: answers(map[string]error{"t:1": events.Park(errors.New("no use"))})}
+		if got := failures(b.Handle(t.Context(), batch)); got != "" || len(q.parked) != 1 {
+			t.Fatalf("%s: %q are reported, %d are parked", test.name, got, len(q.parked))
+		}
+		if got := q.parked[0].Attributes[events.AttributeParkedQueue].StringValue; got != test.want {
+			t.Errorf("%s: the message was in %q, want %q", test.name, got, test.want)
+		}
+		if n := len(q.parked[0].Attributes); n > 10 {
+			t.Errorf("%s: %d attributes, AWS allows 10", test.name, n)
+		}
+	}
+}
+
 func TestBatch_ParkingFails(t *testing.T) {
 	t.Parallel()
 	q, h := &fakeQueue{parkErr: errors.New("no such queue"), hideErr: errors.New("no")}, &hops{}

@@ -39,6 +39,18 @@ type Event struct {
 	// Group names the tenant whose events should not delay those of others: the MessageGroupId of the
 	// message. See [Group]; "" stands for the topic.
 	Group string
+	// Again is set where a person had a dead letter replayed for subscribers that are done with it. The same event
+	// with another value is to be handled once more; "" is what everybody else sends. See [Event.Key].
+	Again string
+}
+
+// Key is what tells a subscriber whether it has handled an event, beside its own name and the topic: the ID, and
+// Again where it is set.
+func (e Event) Key() string {
+	if e.Again == "" {
+		return e.ID
+	}
+	return e.ID + " " + e.Again // no ID has a space
 }
 
 // Metadata maps lower-case names to values. Look values up with [Metadata.Get]; an absent name is absent,

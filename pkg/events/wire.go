@@ -247,7 +247,7 @@ func Decode(m Message) (Event, error) {
 	if err != nil {
 		return Event{}, Wrap(err, CodeInvalid, "the time of event %s is not valid", e.ID)
 	}
-	e.Time, e.TraceParent = accepted.UTC(), p.TraceParent
+	e.Time, e.TraceParent, e.Again = accepted.UTC(), p.TraceParent, p.Again
 
 	e.Metadata = p.Metadata
 	if e.Metadata == nil {
@@ -269,6 +269,7 @@ type packedEvent struct {
 	Version     int      `json:"v"`
 	Time        string   `json:"time"`
 	TraceParent string   `json:"traceparent,omitempty"`
+	Again       string   `json:"again,omitempty"`
 	Metadata    Metadata `json:"metadata,omitempty"`
 }
 
@@ -276,7 +277,7 @@ func pack(e Event, promoted []string) (string, error) {
 	if y := e.Time.UTC().Year(); y < 1 || y > 9999 {
 		return "", Errorf(CodeInvalid, "event %s has a time outside the years 1 to 9999", e.ID)
 	}
-	p := packedEvent{Version: WireVersion, Time: e.Time.UTC().Format(timeLayout), TraceParent: e.TraceParent}
+	p := packedEvent{Version: WireVersion, Time: e.Time.UTC().Format(timeLayout), TraceParent: e.TraceParent, Again: e.Again}
 	if len(e.Metadata) > len(promoted) {
 		p.Metadata = make(Metadata, len(e.Metadata))
 		for name, value := range e.Metadata {
@@ -304,6 +305,25 @@ func promotable(e Event) []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// SetAgain returns the value of the attribute x-events with another [Event.Again], and everything else in it as it
+// is. It fails with [CodeInvalid] if value is not one.
+func SetAgain(value, again string) (string, error) {
+	var members map[string]jsontext.Value
+	if err := json.Unmarshal([]byte(value), &members); err != nil || members["v"] == nil {
+		return "", Wrap(err, CodeInvalid, "attribute %s is not valid", AttributeEvents)
+	}
+	text, err := json.Marshal(again)
+	if err != nil {
+		return "", Wrap(err, CodeInvalid, "%q is not text", again)
+	}
+	members["again"] = text
+	data, err := json.Marshal(members, json.Deterministic(true))
+	if err != nil {
+		return "", Wrap(err, CodeInvalid, "attribute %s is not valid", AttributeEvents)
+	}
+	return escapeNoncharacters(string(data)), nil
 }
 
 func isOurs(name string) bool {
@@ -382,6 +402,6 @@ func escapeNoncharacters(s string) string {
 // Equal tells whether two events are the same in everything a subscriber can see.
 func (e Event) Equal(o Event) bool {
 	return e.ID == o.ID && e.Topic == o.Topic && bytes.Equal(e.Payload, o.Payload) &&
-		e.Time.Equal(o.Time) && e.TraceParent == o.TraceParent && e.Group == o.Group &&
+		e.Time.Equal(o.Time) && e.TraceParent == o.TraceParent && e.Group == o.Group && e.Again == o.Again &&
 		slices.Equal(e.Promoted, o.Promoted) && maps.Equal(e.Metadata, o.Metadata)
 }

@@ -81,6 +81,7 @@ func anyEvent(t *rapid.T) events.Event {
 		Metadata:    metadata,
 		Time:        time.UnixMilli(rapid.Int64Range(first.UnixMilli(), last.UnixMilli()).Draw(t, "time")).UTC(),
 		TraceParent: nastyText().Draw(t, "traceparent"),
+		Again:       nastyText().Draw(t, "again"),
 		Promoted:    promoted,
 		Group:       rapid.StringMatching(`[!-~]{1,128}`).Draw(t, "group"),
 	}
@@ -586,4 +587,69 @@ func FuzzDecode(f *testing.F) {
 			t.Fatal("the body is not UTF-8")
 		}
 	})
+}
+
+// A replay says that subscribers should handle the event once more, and changes nothing else of it.
+func TestSetAgain(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		e := anyEvent(t)
+		m, err := events.Encode(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := events.Decode(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want.Again = rapid.StringMatching(`[A-Z0-9]{1,26}`).Draw(t, "nonce")
+		packed := m.Attributes[events.AttributeEvents]
+		if packed.StringValue, err = events.SetAgain(packed.StringValue, want.Again); err != nil {
+			t.Fatal(err)
+		}
+		m.Attributes[events.AttributeEvents] = packed
+		if err := m.Validate(events.MaxSQSMessageSize); err != nil {
+			t.Errorf("AWS would refuse the message: %v", err)
+		}
+		got, err := events.Decode(m)
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("%v (-want +got):\n%s", err, diff)
+		}
+	})
+}
+
+func TestSetAgain_KeepsWhatItDoesNotKnow(t *testing.T) {
+	t.Parallel()
+	got, err := events.SetAgain(`{"v":1, "time":"t", "later":{"a": [1.50,1]}, "again":"old"}`, "new")
+	if want := `{"again":"new","later":{"a":[1.50,1]},"time":"t","v":1}`; got != want || err != nil {
+		t.Errorf("got %s, %v; want %s", got, err, want)
+	}
+	for _, value := range []string{"", "{}", "1", "null", "{", `{"v":1,"v":2}`} {
+		if _, err := events.SetAgain(value, "new"); events.ErrorCode(err) != events.CodeInvalid {
+			t.Errorf("%s: %v, want it refused", value, err)
+		}
+	}
+}
+
+// Readers that do not know what a replay adds ignore it: so does this version with what a later one may add.
+func TestDecode_UnknownMembers(t *testing.T) {
+	t.Parallel()
+	e, err := events.Decode(events.Message{Body: "{}", Attributes: map[string]events.Attribute{
+		events.AttributeID: {DataType: "String", StringValue: "t:1"}, events.AttributeTopic: {DataType: "String", StringValue: "t"},
+		events.AttributeEvents: {DataType: "String", StringValue: `{"v":1,"time":"2026-01-02T03:04:05.006Z","later":{"a":1}}`},
+	}})
+	if err != nil || e.ID != "t:1" {
+		t.Errorf("%+v, %v", e, err)
+	}
+}
+
+func TestEvent_Key(t *testing.T) {
+	t.Parallel()
+	keys := map[string]bool{}
+	for _, e := range []events.Event{{ID: "t:1"}, {ID: "t:1", Again: "x"}, {ID: "t:1", Again: "y"}, {ID: "t:1x"}, {ID: "t:2"}} {
+		keys[e.Key()] = true
+	}
+	if len(keys) != 5 || !keys["t:1"] {
+		t.Errorf("the keys are %v, want five, with the ID of what was not replayed", keys)
+	}
 }

@@ -2,6 +2,7 @@ package awsevents_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -378,3 +379,45 @@ func TestPark(t *testing.T) {
 		t.Errorf("parked with %s, want in the dead-letter queue", body)
 	}
 }
+
+// A topic or a dead-letter queue that is missing or forbidden is the state of a deployment: the event comes again, and is
+// neither lost nor parked.
+func TestBatch_MissingOrForbiddenComesAgain(t *testing.T) {
+	t.Parallel()
+	for _, code := range []string{"NotFound", "AuthorizationError", "AccessDenied", "AWS.SimpleQueueService.NonExistentQueue", "KMSAccessDeniedException"} {
+		for name, subscriber := range map[string]func(s *server) events.Subscriber{
+			"publishing": func(s *server) events.Subscriber {
+				return &events.Router{Publisher: publisher(s), Route: func(e events.Event) (string, error) { return e.Topic, nil }}
+			},
+			"parking": func(*server) events.Subscriber {
+				return events.SubscriberFunc(func(context.Context, events.Event) error { return events.Park(errors.New("no use")) })
+			},
+		} {
+			s := serve(t, func(body string) (int, string) {
+				if strings.Contains(body, "VisibilityTimeout") {
+					return 200, "{}"
+				}
+				return 403, fmt.Sprintf(`<ErrorResponse><Error><Type>Sender</Type><Code>%s</Code><Message>no</Message></Error></ErrorResponse>`, code)
+			})
+			b := &events.Batch{
+				Function: "f", Subscriber: subscriber(s), Observer: silent{},
+				Queue: &awsevents.Queue{Client: sqs.NewFromConfig(config(s.URL)), DeadLetterURL: s.URL + "/1/f-dlq"},
+			}
+			record := message(t).SQS("m", "receipt", 1)
+			record.EventSourceARN = "arn:aws:sqs:us-east-1:1:f"
+			got := b.Handle(t.Context(), events.SQSEvent{Records: []events.SQSMessage{record}})
+			if len(got.BatchItemFailures) != 1 {
+				t.Errorf("%s, %s: %v is reported, want the message", name, code, got)
+			}
+			last := s.requests()[len(s.requests())-1]
+			if len(s.requests()) != 2 || !strings.Contains(last, `"VisibilityTimeout":5`) {
+				t.Errorf("%s, %s: the requests are %q, want the failed one and a rest of 5 s", name, code, s.requests())
+			}
+		}
+	}
+}
+
+// silent observes nothing.
+type silent struct{}
+
+func (silent) Observe(context.Context, events.Hop) {}

@@ -47,6 +47,7 @@ func Run(t *testing.T, open func(t *testing.T) Transport) {
 		{"Panic", testPanic},
 		{"GiveUp", testGiveUp},
 		{"Park", testPark},
+		{"Poison", testPoison},
 		{"Drop", testDrop},
 		{"Defer", testDefer},
 		{"PartialPublish", testPartialPublish},
@@ -296,6 +297,32 @@ func testPark(t *testing.T, tr Transport) {
 	}
 	if got := len(dead[0].Attributes); got > 10 {
 		t.Errorf("the dead letter has %d attributes, AWS allows 10", got)
+	}
+}
+
+// One of ten cannot be understood. The others are delivered, and once: nothing crashes here.
+func testPoison(t *testing.T, tr Transport) {
+	var es []events.Event
+	for n := range 10 {
+		es = append(es, NewEvent("poison", n))
+	}
+	bad := es[4]
+	r := &Recorder{Answer: func(e events.Event, _ int) error {
+		if e.ID == bad.ID {
+			return events.Park(errors.New("no use"))
+		}
+		return nil
+	}}
+	tr.Subscribe(t, "poison", []string{"poison"}, r)
+	publish(t, tr, es...)
+	drain(t, tr)
+	for _, e := range es {
+		if got := r.Deliveries(e.ID); got != 1 {
+			t.Errorf("event %s was delivered %d times, want once", e.ID, got)
+		}
+	}
+	if dead := tr.DeadLetters(t, "poison"); len(dead) != 1 || dead[0].Attributes[events.AttributeID].StringValue != bad.ID {
+		t.Errorf("the dead letters are %+v, want only the one of %s", dead, bad.ID)
 	}
 }
 
