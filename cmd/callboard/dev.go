@@ -13,6 +13,7 @@ import (
 
 	"github.com/callboard/callboard/internal/config"
 	"github.com/callboard/callboard/internal/embedded"
+	"github.com/callboard/callboard/internal/exports"
 	"github.com/callboard/callboard/internal/sample"
 	"github.com/callboard/callboard/internal/topology"
 	"github.com/callboard/callboard/pkg/events"
@@ -40,6 +41,7 @@ func (c *devCommand) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	a := &app{conf: conf, topo: topo, rules: compiled, engine: engine, observer: observers{engine.Trace, log}}
+	engine.Queues.Limit, engine.Queues.OnClaimCheck = topo.Limit, exports.Watch(topo, a.observer)
 	err = c.serve(ctx, s, a)
 	return errors.Join(err, engine.Close())
 }
@@ -69,6 +71,7 @@ func (c *devCommand) serve(ctx context.Context, s streams, a *app) error {
 		routes.hooks = newSampleHooks(repositories, conf)
 		a.sampleURL = url + "/_sample"
 	}
+	routes.exports = &exportRoutes{a.topo, engine.Queues}
 	server.Local = routes
 	if server.Functions, err = a.functions(); err != nil {
 		return errors.Join(err, l.Close())
@@ -123,9 +126,17 @@ func (c *devCommand) greet(w io.Writer, conf *config.Config, url string) {
 func queueSpecs(t *topology.Topology) []embedded.QueueSpec {
 	specs := make([]embedded.QueueSpec, len(t.Queues))
 	for i, q := range t.Queues {
-		specs[i] = embedded.QueueSpec{Name: q.Name, Visibility: q.VisibilityTimeout, MaxReceives: q.MaxReceiveCount, DeadLetter: q.DeadLetter}
+		specs[i] = embedded.QueueSpec{
+			Name: q.Name, Visibility: q.VisibilityTimeout, MaxReceives: q.MaxReceiveCount, DeadLetter: q.DeadLetter,
+			WithoutClaimChecks: withoutClaimChecks(t, q.Name),
+		}
 	}
 	return specs
+}
+
+// withoutClaimChecks tells whether a queue gets events, but no claim checks.
+func withoutClaimChecks(t *topology.Topology, queue string) bool {
+	return slices.ContainsFunc(t.Subscriptions, func(s topology.Subscription) bool { return s.Queue == queue && s.WithoutClaimChecks })
 }
 
 func subscriptions(t *topology.Topology) map[string][]string {

@@ -72,6 +72,8 @@ type localRoutes struct {
 	dead  desk
 	// refresh brings the secrets of the state folder up to date; nil where they are the secrets themselves.
 	refresh func(context.Context) error
+	// exports answers about the queues of exports; nil where consumers read them themselves.
+	exports *exportRoutes
 }
 
 // ServeHTTP implements http.Handler.
@@ -101,6 +103,8 @@ func (l *localRoutes) answer(r *http.Request) (any, error) {
 			return struct{}{}, nil
 		}
 		return struct{}{}, l.refresh(r.Context())
+	case strings.HasPrefix(r.URL.Path, "/exports") && l.exports != nil:
+		return l.exports.answer(r)
 	case isSample && l.hooks == nil:
 		return nil, events.Errorf(events.CodeNotFound, "the sample repository server is off; start it with --sample on, or send a --file")
 	case isSample && r.Method == http.MethodPost:

@@ -34,6 +34,7 @@ type commands struct {
 	Send     sendCommand     `cmd:"" help:"Send a signed webhook as its provider would and print the event id."`
 	Trace    traceCommand    `cmd:"" help:"Show where an event went and what came of it."`
 	Dead     deadCommand     `cmd:"" help:"Look at dead letters, replay them or drop them."`
+	Exports  exportsCommand  `cmd:"" help:"Read what is exported to other consumers."`
 	Attach   attachCommand   `cmd:"" help:"Work with a deployed stack as if it ran on this machine."`
 	Secrets  secretsCommand  `cmd:"" help:"List, show, rotate and retire the values of secrets."`
 	Validate validateCommand `cmd:"" help:"Check a configuration and print what it describes."`

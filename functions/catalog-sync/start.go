@@ -15,6 +15,7 @@ import (
 	"github.com/callboard/callboard/internal/catalogstore"
 	"github.com/callboard/callboard/internal/config"
 	"github.com/callboard/callboard/internal/deployment"
+	"github.com/callboard/callboard/internal/exports"
 	"github.com/callboard/callboard/internal/scm"
 	"github.com/callboard/callboard/internal/secrets/awssecrets"
 	"github.com/callboard/callboard/internal/table/dynamodb"
@@ -41,6 +42,7 @@ func Start() {
 			Store: catalogstore.New(table, s3blob.New(d.AWS, d.Value(deployment.Bucket))),
 			Publisher: &awsevents.Publisher{
 				Client: sns.NewFromConfig(d.AWS), ARNPrefix: d.Value(deployment.TopicARNPrefix), Name: d.Topology.SNSName,
+				Limit: d.Topology.Limit, OnClaimCheck: exports.Watch(d.Topology, d),
 			},
 		}
 		batch := &events.Batch{

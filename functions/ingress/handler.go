@@ -3,6 +3,7 @@
 package ingress
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -43,6 +44,8 @@ type Topic struct {
 	Secrets []string
 	// Allow are the addresses that may send; empty if all may.
 	Allow []netip.Prefix
+	// MaxSize is the largest message of the topic, in bytes with attributes; 0 means [events.MaxMessageSize].
+	MaxSize int
 }
 
 // Handler answers webhooks.
@@ -51,7 +54,7 @@ type Handler struct {
 	Queue    Queue
 	Secrets  Secrets
 	Observer events.Observer
-	// MaxSize is the largest message, in bytes with attributes; 0 means what every hop of the path takes.
+	// MaxSize is the largest message, in bytes with attributes; 0 means what every hop of the topic takes.
 	MaxSize int
 }
 
@@ -113,7 +116,8 @@ func (h *Handler) accept(ctx context.Context, name string, topic Topic, now time
 
 // publish makes an event of a verified webhook and returns it when the queue has it.
 func (h *Handler) publish(ctx context.Context, name string, profile webhook.Profile, hook webhook.Request) (events.Event, error) {
-	if limit := h.limit(); len(hook.Body) > 3*limit { // a form is at most three times its payload
+	limit := h.limit(name)
+	if len(hook.Body) > 3*limit { // a form is at most three times its payload
 		return events.Event{}, events.Errorf(events.CodeTooLarge, "the body has %d bytes; an event takes at most %d with its metadata", len(hook.Body), limit)
 	}
 	payload, err := webhook.Payload(hook)
@@ -126,7 +130,7 @@ func (h *Handler) publish(ctx context.Context, name string, profile webhook.Prof
 	}
 	e := event(name, delivery, payload, hook.Time)
 	e.TraceParent = traceParent(hook)
-	m, err := events.Encoder{MaxSize: h.MaxSize}.Encode(e)
+	m, err := events.Encoder{MaxSize: limit}.Encode(e)
 	if err != nil {
 		return events.Event{}, err
 	}
@@ -148,11 +152,8 @@ func allowed(ranges []netip.Prefix, address string) error {
 	return events.Errorf(events.CodeForbidden, "the address %.50q may not send to this topic: compare it with \"allow\" in events-config.json", address)
 }
 
-func (h *Handler) limit() int {
-	if h.MaxSize == 0 {
-		return events.MaxMessageSize
-	}
-	return h.MaxSize
+func (h *Handler) limit(topic string) int {
+	return cmp.Or(h.MaxSize, h.Topics[topic].MaxSize, events.MaxMessageSize)
 }
 
 func event(topic string, d webhook.Delivery, payload []byte, now time.Time) events.Event {

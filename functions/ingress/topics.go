@@ -2,8 +2,6 @@ package ingress
 
 import (
 	"net/netip"
-	"slices"
-	"strings"
 
 	"github.com/callboard/callboard/internal/config"
 	"github.com/callboard/callboard/internal/topology"
@@ -15,7 +13,7 @@ import (
 func Topics(c *config.Config, t *topology.Topology) map[string]Topic {
 	topics := make(map[string]Topic, len(c.Topics))
 	for name, topic := range c.Topics {
-		made := Topic{From: topic.From, Profile: profile(topic, t.DeliveryID(name)), Secrets: topic.Secrets}
+		made := Topic{From: topic.From, Profile: profile(topic, t.SubTopicRules(name), t.DeliveryID(name)), Secrets: topic.Secrets, MaxSize: t.Limit(name)}
 		if topic.Verify == config.VerifyNone {
 			made.Profile = webhook.Unverified{Profile: made.Profile}
 		}
@@ -28,7 +26,7 @@ func Topics(c *config.Config, t *topology.Topology) map[string]Topic {
 }
 
 // profile returns the profile of a topic's sender, by the name it has in the configuration.
-func profile(t config.Topic, deliveryID *events.Selector) webhook.Profile {
+func profile(t config.Topic, subTopic []events.Selector, deliveryID *events.Selector) webhook.Profile {
 	switch t.From {
 	case config.FromGitHub:
 		return webhook.GitHub{}
@@ -47,11 +45,11 @@ func profile(t config.Topic, deliveryID *events.Selector) webhook.Profile {
 	}
 	g := webhook.Generic{Metadata: t.Metadata, DeliveryID: deliveryID}
 	// What a router or a person will look for deserves an attribute of its own.
-	for _, rule := range slices.Concat(t.SubTopic, []string{t.DeliveryID}) {
-		kind, name, _ := strings.Cut(rule, ":")
-		if kind == "header" || kind == "metadata" {
-			g.Promoted = append(g.Promoted, strings.ToLower(name))
-		}
+	for _, rule := range subTopic {
+		g.Promoted = append(g.Promoted, rule.Metadata()...)
+	}
+	if deliveryID != nil {
+		g.Promoted = append(g.Promoted, deliveryID.Metadata()...)
 	}
 	switch t.From {
 	case config.FromStandardWebhooks:

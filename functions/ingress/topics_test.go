@@ -20,11 +20,12 @@ func TestTopics(t *testing.T) {
 		"github": {"from": "github", "secrets": ["a"]}, "gitlab": {"from": "gitlab", "secrets": ["a", "b"], "allow": ["34.74.90.64/28", "2001:db8::1"]},
 		"bitbucket-cloud": {"from": "bitbucket-cloud", "secrets": ["a"]}, "bitbucket-data-center": {"from": "bitbucket-data-center", "secrets": ["a"]},
 		"azure-devops": {"from": "azure-devops", "secrets": ["a"]}, "gerrit": {"from": "gerrit", "secrets": ["a"]}, "gitea": {"from": "gitea", "secrets": ["a"]},
-		"hmac": {"from": "hmac", "secrets": ["a"], "signature": {"header": "x-signature"}, "metadata": ["x-a"], "subTopic": ["header:X-Type", "body:type"]},
+		"hmac": {"from": "hmac", "secrets": ["a"], "signature": {"header": "x-signature"}, "metadata": ["x-a"],
+			"subTopic": ["header:X-Type", "body:type", "${metadata:X-Kind}.${body:action}"], "deliveryId": "${header:x-id}-${body:id}"},
 		"standard-webhooks": {"from": "standard-webhooks", "secrets": ["a"]}, "basic": {"from": "basic", "secrets": ["a"], "deliveryId": "header:x-id"},
 		"token": {"from": "token", "secrets": ["a"], "token": {"header": "X-Key", "prefix": "k "}}, "none": {"from": "none", "verify": "none"},
 		"address": {"from": "token", "secrets": ["a"]}, "open": {"from": "gitea", "verify": "none", "allow": ["10.0.0.0/8"]}
-	}}`))
+	}, "exports": [{"name": "a", "topics": ["gitlab.push"]}]}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,13 +60,20 @@ func TestTopics(t *testing.T) {
 	if p, ok := topics["token"].Profile.(webhook.Token); !ok || p.Header != "x-key" || p.Prefix != "k " {
 		t.Errorf("the token is %+v", topics["token"].Profile)
 	}
-	if p, ok := topics["hmac"].Profile.(webhook.HMAC); !ok || gocmp.Diff([]string{"x-type"}, p.Promoted) != "" || p.Signature.Header != "x-signature" {
+	if p, ok := topics["hmac"].Profile.(webhook.HMAC); !ok || gocmp.Diff([]string{"x-type", "x-kind", "x-id"}, p.Promoted) != "" || p.Signature.Header != "x-signature" {
 		t.Errorf("the sender is %+v", topics["hmac"].Profile)
 	}
 	if p, ok := topics["basic"].Profile.(webhook.Basic); !ok || p.DeliveryID == nil || p.DeliveryID.String() != "metadata:x-id" {
 		t.Errorf("the sender is %+v", topics["basic"].Profile)
 	}
 	for name, topic := range topics {
+		want := events.MaxMessageSize
+		if name == "gitlab" { // somebody exports a sub-topic of it
+			want = 1<<20 - 4<<10
+		}
+		if topic.MaxSize != want {
+			t.Errorf("%s takes %d bytes, want %d", name, topic.MaxSize, want)
+		}
 		err := topic.Profile.Verify(webhook.Request{Headers: events.Metadata{}, Body: []byte("{}")}, []string{"a"})
 		if open := name == "none" || name == "open"; open != (err == nil) {
 			t.Errorf("%s: a request that proves nothing: %v", name, err)

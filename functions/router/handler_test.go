@@ -71,7 +71,7 @@ func batchOf(t *testing.T, es ...events.Event) events.SQSEvent {
 
 func TestRouter(t *testing.T) {
 	t.Parallel()
-	const none, odd, unwanted = "no sub-topic", "sub-topic is not a name", "nobody subscribes to the sub-topic"
+	const none, odd, long, unwanted = "no sub-topic", "sub-topic is not a name", "sub-topic is too long", "nobody subscribes to the sub-topic"
 	for name, test := range map[string]struct {
 		topic    string
 		rules    []string
@@ -86,6 +86,13 @@ func TestRouter(t *testing.T) {
 		"second rule":      {"github", []string{"header:x-type", "body:type"}, events.Metadata{"x-type": ""}, `{"type":"b"}`, "github.b", ""},
 		"several segments": {"github", []string{"body:type"}, nil, `{"type":"a.b"}`, "github.a.b", ""},
 		"longest":          {"github", []string{"body:type"}, nil, `{"type":"` + strings.Repeat("s", 193) + `"}`, "github." + strings.Repeat("s", 193), ""},
+		"any case":         {"github", []string{"header:X-TYPE"}, events.Metadata{"x-type": "push"}, `{}`, "github.push", ""},
+		"element":          {"github", []string{"body:changes[1].new.type"}, nil, `{"changes":[{},{"new":{"type":"tag"}}]}`, "github.tag", ""},
+		"dotted member":    {"github", []string{`body:labels["a.b/c"]`}, nil, `{"labels":{"a.b/c":"x","a":{"b/c":"y"}}}`, "github.x", ""},
+		"joined":           {"github", []string{"${header:X-Type}.${body:object_attributes.action}"}, events.Metadata{"x-type": "issue"}, `{"object_attributes":{"action":"open"}}`, "github.issue.open", ""},
+		"half of a name":   {"github", []string{"${header:x-type}.${body:action}", "header:x-type"}, events.Metadata{"x-type": "issue"}, `{"action":1}`, "github.issue", ""},
+		"joined to a line": {"github", []string{"${body:a}-${body:b}"}, nil, `{"a":"x\t","b":"y"}`, "", odd},
+		"true":             {"github", []string{"body:type"}, nil, `{"type":true}`, "", none},
 		"absent":           {"github", []string{"header:x-type", "body:type"}, nil, `{}`, "", none},
 		"empty":            {"github", []string{"body:type"}, nil, `{"type":""}`, "", none},
 		"object":           {"github", []string{"body:type"}, nil, `{"type":{"name":"push"}}`, "", none},
@@ -96,7 +103,7 @@ func TestRouter(t *testing.T) {
 		"slash":            {"github", []string{"body:type"}, nil, `{"type":"../a"}`, "", odd},
 		"line":             {"github", []string{"body:type"}, nil, `{"type":"a\n"}`, "", odd},
 		"umlaut":           {"github", []string{"header:x-type"}, events.Metadata{"x-type": "ä"}, `{}`, "", odd},
-		"too long":         {"github", []string{"body:type"}, nil, `{"type":"` + strings.Repeat("s", 300) + `"}`, "", odd},
+		"too long":         {"github", []string{"body:type"}, nil, `{"type":"` + strings.Repeat("s", 300) + `"}`, "", long},
 		"nobody":           {"github", []string{"body:type"}, nil, `{"type":"star"}`, "", unwanted},
 	} {
 		t.Run(name, func(t *testing.T) {

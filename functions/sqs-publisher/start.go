@@ -7,6 +7,7 @@ import (
 
 	"github.com/callboard/callboard/internal/awsclient"
 	"github.com/callboard/callboard/internal/deployment"
+	"github.com/callboard/callboard/internal/exports"
 	"github.com/callboard/callboard/internal/topology"
 	"github.com/callboard/callboard/pkg/events"
 	"github.com/callboard/callboard/pkg/events/awsevents"
@@ -17,6 +18,7 @@ func Start() {
 	deployment.Start(awsclient.Background, func(d *deployment.Deployment) (lambda.Handler, error) {
 		publisher := &awsevents.Publisher{
 			Client: sns.NewFromConfig(d.AWS), ARNPrefix: d.Value(deployment.TopicARNPrefix), Name: d.Topology.SNSName,
+			Limit: d.Topology.Limit, OnClaimCheck: exports.Watch(d.Topology, d),
 		}
 		return &events.Batch{
 			Function: topology.SQSPublisher, Subscriber: New(publisher), Observer: d,

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 
+	"github.com/callboard/callboard/internal/config"
 	"github.com/callboard/callboard/internal/telemetry"
 	"github.com/callboard/callboard/internal/topology"
 )
@@ -218,6 +219,20 @@ func (as *alarms) own(empty, hosts []string) {
 			id: logicalID("Quota", host) + "Alarm", name: "quota-" + strings.ReplaceAll(host, ":", "-"), title: "an API allows few more requests",
 			description: "The API of " + host + " will soon refuse requests; events then wait until it allows more. Is the token of the integration there?",
 			metric:      as.counted(telemetry.QuotaRemaining, "Minimum", "Host", host), period: minutes(5), below: quotaReserve,
+		})
+	}
+}
+
+// exports adds an alarm for each export that does not get what is too large for a message.
+func (as *alarms) exports(list []config.Export) {
+	for _, e := range list {
+		if e.ClaimChecks {
+			continue
+		}
+		as.add(alarm{
+			id: logicalID("Withheld", e.Name), name: "withheld-" + e.Name, title: "an event is too large for an export",
+			description: "An event that is too large for a message was not sent to the consumer " + e.Name + ", which does not resolve claim checks. The log of the router or the publisher names it.",
+			metric:      as.counted(telemetry.Withheld, "Sum", "Export", e.Name), period: minutes(5), above: 0,
 		})
 	}
 }

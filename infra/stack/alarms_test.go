@@ -84,9 +84,12 @@ func (t *template) queueAlarms() map[string]object {
 	want := map[string]object{}
 	for _, q := range t.topo.Queues {
 		id, _ := t.named("AWS::SQS::Queue", "QueueName", q.AWSName)
-		if q.Function == "" {
+		switch {
+		case q.Export != "":
+			want[q.Name+"-age"] = queueGauge(id, "ApproximateAgeOfOldestMessage", "Maximum").above(6*60*60, 300)
+		case q.Function == "":
 			want[q.Name] = queueGauge(id, "ApproximateNumberOfMessagesVisible", "Maximum").above(0, 60)
-		} else {
+		default:
 			want[q.Name+"-age"] = queueGauge(id, "ApproximateAgeOfOldestMessage", "Maximum").above(30*60, 300)
 		}
 	}
@@ -116,6 +119,11 @@ func (t *template) otherAlarms() map[string]object {
 		alarm := t.ownGauge("QuotaRemaining", "Minimum", "Host", p.Host).above(500, 300)
 		alarm["ComparisonOperator"] = "LessThanThreshold"
 		want["quota-"+p.Host] = alarm
+	}
+	for _, e := range t.conf.Exports {
+		if !e.ClaimChecks {
+			want["withheld-"+e.Name] = t.ownGauge("Withheld", "Sum", "Export", e.Name).above(0, 300)
+		}
 	}
 	var lost []gauge
 	for _, x := range t.topo.Topics {

@@ -77,7 +77,8 @@ func (b *builder) search(metric, by, statistic string) []any {
 func (b *builder) dashboard() {
 	var d board
 	d.graph(12, "What comes in, by topic", "Sum", b.search(telemetry.Accepted, "Topic", "Sum"))
-	d.graph(12, "What is refused, and why", "Sum", b.search(telemetry.Refused, "Reason", "Sum"),
+	d.graph(12, "What is refused or goes nowhere, and why", "Sum", b.search(telemetry.Refused, "Reason", "Sum"),
+		b.search(telemetry.Unrouted, "Reason", "Sum"), b.search(telemetry.Withheld, "Export", "Sum"),
 		[]any{telemetry.Namespace, b.topo.Prefix + "-" + metricGatewayRefused, map[string]any{"label": "by the gateway"}},
 		[]any{"AWS/ApiGateway", "4xx", "ApiId", "${Api}", map[string]any{"label": "all 4xx"}},
 		[]any{"AWS/ApiGateway", "5xx", "ApiId", "${Api}", map[string]any{"label": "all 5xx"}})
@@ -89,7 +90,7 @@ func (b *builder) dashboard() {
 
 	var waiting, dead, failing [][]any
 	for _, q := range b.topo.Queues {
-		if q.Function == "" {
+		if q.DeadLetter == "" {
 			dead = append(dead, []any{"AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", q.AWSName, map[string]any{"label": q.Name}})
 		} else {
 			waiting = append(waiting, []any{"AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", q.AWSName, map[string]any{"label": q.Name}})

@@ -17,6 +17,10 @@ import (
 // message take together.
 const maxAge = 30 * time.Minute
 
+// maxAgeExport is the same for a queue that somebody else reads: a consumer may be down for a while, and messages are kept
+// for days.
+const maxAgeExport = 6 * time.Hour
+
 // queue is an SQS queue that is encrypted, refuses requests without TLS, and has an alarm: on any message if it is for
 // dead letters, else on the age of the oldest.
 type queue struct {
@@ -47,7 +51,8 @@ func newQueue(scope constructs.Construct, q topology.Queue, deadLetter *queue, t
 	if len(topics) > 0 {
 		made.AddToResourcePolicy(deliveries(made, topics))
 	}
-	if deadLetter == nil {
+	switch {
+	case deadLetter == nil:
 		description := "Messages in the queue " + q.AWSName + " could not be handled. Find out why, then move them to the queue they came from."
 		if q.Name == topology.QueueSubscriptionsDLQ { // SQS moves only what another queue has put there
 			description = "SNS could not deliver the messages in the queue " + q.AWSName + ". Find out why, then send them to the queues of their topics."
@@ -57,7 +62,13 @@ func newQueue(scope constructs.Construct, q topology.Queue, deadLetter *queue, t
 			description: description,
 			metric:      queueMetric("ApproximateNumberOfMessagesVisible", "Maximum", made), period: time.Minute, above: 0,
 		})
-	} else {
+	case q.Export != "":
+		alarms.add(alarm{
+			id: id + "Alarm", name: q.Name + "-age", title: "nobody reads an export",
+			description: "The consumer " + q.Export + " has not taken the oldest message of the queue " + q.AWSName + " for 6 hours; after 7 days it is gone. Does the consumer run, with the right to read?",
+			metric:      queueMetric("ApproximateAgeOfOldestMessage", "Maximum", made), period: 5 * time.Minute, above: maxAgeExport.Seconds(),
+		})
+	default:
 		alarms.add(alarm{
 			id: id + "Alarm", name: q.Name + "-age", title: "messages wait too long",
 			description: "The oldest message of the queue " + q.AWSName + " is older than all tries of one take. Is the function throttled, failing or too slow?",

@@ -92,7 +92,7 @@ var rules = []rule{
 			}
 		},
 	}},
-	{name: "messages are kept 4 days, dead letters 14", offenders: offendRetention, breaks: map[string]func(*template){
+	{name: "messages are kept 4 days, what others read 7, dead letters 14", offenders: offendRetention, breaks: map[string]func(*template){
 		"source":  func(t *template) { t.one("AWS::SQS::Queue", "Ingest").Properties["MessageRetentionPeriod"] = 60.0 },
 		"default": func(t *template) { delete(t.one("AWS::SQS::Queue", "Ingest").Properties, "MessageRetentionPeriod") },
 		"dead letter": func(t *template) {
@@ -312,6 +312,7 @@ var rules = []rule{
 		"gateway":   func(t *template) { drop(t, "AWS::CloudWatch::Alarm", "ApiRefused") },
 		"nothing":   func(t *template) { drop(t, "AWS::CloudWatch::Alarm", "NothingOutAlarm") },
 		"lost":      func(t *template) { drop(t, "AWS::CloudWatch::Alarm", "LostAlarm0") },
+		"too large": func(t *template) { drop(t, "AWS::CloudWatch::Alarm", "WithheldBackstage") },
 		"quota":     func(t *template) { drop(t, "AWS::CloudWatch::Alarm", "Quota") },
 		"filter":    func(t *template) { drop(t, "AWS::Logs::MetricFilter", "") },
 		"a topic":   func(t *template) { drop(t, "AWS::CloudWatch::Alarm", "NothingOutGithubPush") },
@@ -373,6 +374,7 @@ var rules = []rule{
 		"missing":       func(t *template) { drop(t, "AWS::SecretsManager::Secret", "PortalToken") },
 		"alarm dropped": func(t *template) { drop(t, "AWS::CloudWatch::Alarm", "SecretGithubToken") },
 	}, on: full},
+	exportRules[0], exportRules[1], exportRules[2],
 	{name: "there are outputs to go on with, and none for other stacks", offenders: offendOutputs, breaks: map[string]func(*template){
 		"webhook": func(t *template) { delete(t.Outputs, "WebhookGithub") },
 		"export":  func(t *template) { t.Outputs["ApiUrl"].(object)["Export"] = object{"Name": "x"} },
@@ -817,6 +819,9 @@ func offendRetention(t *template) []string {
 		if dead[id] {
 			want = 14 * day
 		}
+		if t.exported()[id].Export != "" {
+			want = 7 * day
+		}
 		return q.number("MessageRetentionPeriod") == want
 	}, "keeps messages for another time")
 }
@@ -1118,6 +1123,7 @@ func offendOutputs(t *template) []string {
 	if len(webhooks) != len(roots) {
 		bad = append(bad, fmt.Sprintf("there are %d webhooks for %d topics", len(webhooks), len(roots)))
 	}
+	bad = append(bad, t.unshownExports()...)
 	for _, id := range []string{"ApiUrl", "AlarmTopicArn", "TableName", "BucketName"} {
 		if !values[id] {
 			bad = append(bad, "no output "+id)

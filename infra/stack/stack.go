@@ -33,6 +33,7 @@ type builder struct {
 	queues    map[string]*queue    // by name
 	functions map[string]*function // by name
 	api       *api
+	policy    awss3.BucketPolicy // of the bucket
 }
 
 // New adds the stack of a configuration to an app; its name is the prefix. The folder programs has a folder for each
@@ -66,19 +67,22 @@ func New(app awscdk.App, c *config.Config, o Options, programs string) (awscdk.S
 	b.addStores()
 	empty := b.addSecrets()
 	for _, x := range t.Topics {
-		b.topics[x.Name] = newTopic(b.stack, x, b.key)
+		b.topics[x.Name] = newTopic(b.stack, x, t.Limit(x.Name), b.key)
 	}
 	b.addQueues()
+	b.admitConsumers()
 	b.addFunctions(programs)
 	b.api = newAPI(b.stack, t, b.functions, b.key, o)
 	b.addSchedules()
 	b.alarms.path(b)
 	b.alarms.own(empty, b.hosts())
+	b.alarms.exports(c.Exports)
 	b.dashboard()
 	if !o.Emulator {
 		b.queries()
 	}
 	b.api.outputs(b.stack, b)
+	b.exportOutputs()
 	return b.stack, nil
 }
 
@@ -92,7 +96,7 @@ func (b *builder) addStores() {
 		b.table = newTable(b.stack, table, b.key, b.options.Retain)
 		b.bucket = newBucket(b.stack, bucket, b.key, b.options.Retain)
 	}
-	refusePlain(b.stack, b.bucket)
+	b.policy = refusePlain(b.stack, b.bucket)
 }
 
 // addSecrets adds the secrets of all functions, or takes those that are there, and returns the names of those that are empty. Who answers requests
@@ -123,7 +127,7 @@ func (b *builder) addSecrets() (empty []string) {
 func (b *builder) addQueues() {
 	for _, deadLetters := range []bool{true, false} {
 		for _, q := range b.topo.Queues {
-			if (q.Function == "") != deadLetters {
+			if (q.DeadLetter == "") != deadLetters {
 				continue
 			}
 			var topics []*topic
@@ -154,7 +158,7 @@ func (b *builder) addFunctions(programs string) {
 	}
 	for _, s := range b.topo.Subscriptions {
 		to := b.queues[s.Queue]
-		b.topics[s.Topic].subscribe(b.stack, to, b.queues[s.DeadLetter], b.functions[to.Function])
+		b.topics[s.Topic].subscribe(b.stack, s, to, b.queues[s.DeadLetter], b.functions[to.Function])
 	}
 	for _, f := range b.topo.Functions {
 		u := known[f.Name]

@@ -72,7 +72,7 @@ func newBucket(scope constructs.Construct, name string, key awskms.IKey, retain 
 
 // refusePlain lets the bucket refuse requests without TLS 1.2, also one that another stack has made: when that stack went,
 // the policy of the bucket went with it.
-func refusePlain(scope constructs.Construct, bucket awss3.IBucket) {
+func refusePlain(scope constructs.Construct, bucket awss3.IBucket) awss3.BucketPolicy {
 	deny := func(conditions map[string]any) awsiam.PolicyStatement {
 		return awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
 			Effect:     awsiam.Effect_DENY,
@@ -88,6 +88,7 @@ func refusePlain(scope constructs.Construct, bucket awss3.IBucket) {
 		deny(map[string]any{"Bool": map[string]any{"aws:SecureTransport": "false"}}),
 		deny(map[string]any{"NumericLessThan": map[string]any{"s3:TlsVersion": 1.2}}),
 	)
+	return policy
 }
 
 // newKey adds the key that everything is encrypted with. CloudWatch may use it for alarms, SNS to deliver to queues.

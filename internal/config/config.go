@@ -23,6 +23,7 @@ type Config struct {
 	Integrations  Integrations     `json:"integrations" is:"how the APIs of source-control systems are reached"`
 	Catalog       Catalog          `json:"catalog" is:"what the catalog is filled from"`
 	Notifications Notifications    `json:"notifications" is:"who is told about what"`
+	Exports       []Export         `json:"exports" is:"the consumers that read events from queues of their own"`
 	API           API              `json:"api" is:"who may call the HTTP APIs"`
 	AWS           AWS              `json:"aws" is:"what is particular to AWS"`
 }
@@ -44,12 +45,14 @@ type Topic struct {
 	Token *TokenHeader `json:"token" is:"the header that holds the secret"`
 	// DeliveryID selects what identifies a delivery, as [events.ParseSelector] reads it; "" where the profile knows
 	// or nothing does.
-	DeliveryID string `json:"deliveryId" is:"what identifies a delivery, \"header:<name>\" or \"body:<path>\""`
+	DeliveryID string `json:"deliveryId" is:"what identifies a delivery, \"header:<name>\", \"body:<path>\" or text with them in ${…}"`
 	// Metadata are the headers that become metadata, or patterns that end in "*".
 	Metadata []string `json:"metadata" is:"the names of headers that become metadata, or patterns that end in \"*\""`
 	// SubTopic are the rules that find the sub-topic, as [events.ParseSelector] reads them; the first that finds
 	// one counts. Where the file has none it is the default of the profile.
-	SubTopic []string `json:"subTopic" config:"filled" is:"the rules that find the sub-topic, \"header:<name>\", \"metadata:<name>\" or \"body:<path>\""`
+	SubTopic []string `json:"subTopic" config:"filled" is:"the rules that find the sub-topic, \"header:<name>\", \"metadata:<name>\", \"body:<path>\" or text with them in ${…}"`
+	// Publish are sub-topics, without the name of the topic, that are published although nothing else names them.
+	Publish []string `json:"publish" config:"filled" is:"sub-topics that are published although nothing else names them, such as \"push\""`
 }
 
 // Signature says how a sender signs the body with HMAC-SHA-256.
@@ -133,6 +136,18 @@ type Rule struct {
 	Link        string   `json:"link" is:"a URL, text with CEL in ${…}"`
 	Severity    string   `json:"severity" default:"normal" is:"\"critical\", \"high\", \"normal\" or \"low\""`
 	Scope       string   `json:"scope" is:"text with CEL in ${…}; a newer notification of the same scope replaces the older one"`
+}
+
+// Export gives a consumer that is not part of Callboard a queue for each of its topics.
+type Export struct {
+	Name   string   `json:"name" config:"required" is:"a name that no other export has"`
+	Topics []string `json:"topics" config:"required" is:"the topics and sub-topics it gets, such as \"github\""`
+	// Account is the AWS account that the consumer runs in, and Principals are who of it may read; both are empty for the
+	// account of the deployment, where IAM alone decides.
+	Account    string   `json:"account" is:"the 12 digits of the AWS account that the consumer runs in"`
+	Principals []string `json:"principals" config:"filled" is:"the ARNs of the roles or users that may read, in the place of account"`
+	// ClaimChecks tells that the consumer resolves claim checks, as the extended clients of AWS do.
+	ClaimChecks bool `json:"claimChecks" is:"true if the consumer resolves claim checks"`
 }
 
 // API says who may call the HTTP APIs.
@@ -291,9 +306,12 @@ func gitHubAPI(host string) string {
 	return "https://" + host + "/api/v3"
 }
 
-// normalSelector writes the name of a header in lower case. The path into a body stays as it is.
+// template is in every selector that is text with others in it.
+const template = "${"
+
+// normalSelector writes the name of a header in lower case. The path into a body, and a template, stay as they are.
 func normalSelector(s string) string {
-	if kind, _, _ := strings.Cut(s, ":"); kind == "header" || kind == "metadata" {
+	if kind, _, _ := strings.Cut(s, ":"); (kind == "header" || kind == "metadata") && !strings.Contains(s, template) {
 		return lower(s)
 	}
 	return s

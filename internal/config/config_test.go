@@ -89,7 +89,8 @@ func TestParseFillsIn(t *testing.T) {
 			"github": {"from": "github", "secrets": ["a"]},
 			"frobs": {
 				"from": "hmac", "secrets": ["a"], "signature": {"header": "X-Signature"}, "deliveryId": "header:X-Id",
-				"metadata": ["X-Frob-*"], "subTopic": ["header:X-Kind", "body:Data.Kind"]
+				"metadata": ["X-Frob-*"], "subTopic": ["header:X-Kind", "body:Data.Kind", "${header:X-Kind}.${body:Kind}"],
+				"publish": ["add"]
 			},
 			"gitlab": {"from": "gitlab", "verify": "none", "allow": ["192.0.2.77/24", "192.0.2.7", "2001:DB8:0::1", "2001:db8::1/32"]},
 			"alerts": {"from": "token", "secrets": ["a"], "token": {"header": "X-Token", "prefix": "Bearer "}}
@@ -97,6 +98,7 @@ func TestParseFillsIn(t *testing.T) {
 		"integrations": {"github": [{"host": "GHE.example.com", "token": "ghe"}, {"host": "other.example.com", "apiBaseUrl": "https://x/api/"}]},
 		"catalog": {"providers": {"github": {"acme": {"organization": "Acme"}, "ghe": {"host": "ghe.Example.com", "organization": "acme"}}}},
 		"notifications": {"rules": [{"name": "r", "on": ["github"], "to": ["user:guest"], "title": "t"}]},
+		"exports": [{"name": "a", "topics": ["github"], "claimChecks": true}, {"name": "b", "topics": ["github"]}],
 		"api": {"tokens": [{"secret": "b", "subject": "User:Guest", "may": ["catalog.read"]}]}
 	}`))
 	if err != nil {
@@ -108,7 +110,8 @@ func TestParseFillsIn(t *testing.T) {
 			"github": {From: "github", Secrets: []string{"a"}, SubTopic: []string{"metadata:x-github-event"}},
 			"frobs": {
 				From: "hmac", Secrets: []string{"a"}, Signature: &config.Signature{Header: "x-signature", Encoding: "hex"},
-				DeliveryID: "header:x-id", Metadata: []string{"x-frob-*"}, SubTopic: []string{"header:x-kind", "body:Data.Kind"},
+				DeliveryID: "header:x-id", Metadata: []string{"x-frob-*"}, SubTopic: []string{"header:x-kind", "body:Data.Kind", "${header:X-Kind}.${body:Kind}"},
+				Publish: []string{"add"},
 			},
 			"gitlab": {
 				From: "gitlab", Verify: "none", Allow: []string{"192.0.2.0/24", "192.0.2.7/32", "2001:db8::1/128", "2001:db8::/32"},
@@ -128,8 +131,9 @@ func TestParseFillsIn(t *testing.T) {
 		Notifications: config.Notifications{Rules: []config.Rule{
 			{Name: "r", On: []string{"github"}, To: []string{"user:guest"}, Title: "t", Severity: "normal"},
 		}},
-		API: config.API{Tokens: []config.Token{{Secret: "b", Subject: "user:default/guest", May: []string{"catalog.read"}}}},
-		AWS: config.AWS{Prefix: "callboard"},
+		Exports: []config.Export{{Name: "a", Topics: []string{"github"}, ClaimChecks: true}, {Name: "b", Topics: []string{"github"}}},
+		API:     config.API{Tokens: []config.Token{{Secret: "b", Subject: "user:default/guest", May: []string{"catalog.read"}}}},
+		AWS:     config.AWS{Prefix: "callboard"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)

@@ -117,7 +117,7 @@ func (d *decoder) value(v reflect.Value, path, is string) error {
 	}
 	kind := d.in.PeekKind()
 	want := kindOf(v.Kind())
-	if kind != want {
+	if kind != want && (want != jsontext.KindTrue || kind != jsontext.KindFalse) {
 		d.unreadable(path, "is %s: write %s, %s", kindNames[kind], kindNames[want], is)
 		return d.in.SkipValue()
 	}
@@ -130,6 +130,9 @@ func (d *decoder) value(v reflect.Value, path, is string) error {
 		return d.array(v, path, is)
 	case reflect.Int64:
 		return d.number(v, path, is)
+	case reflect.Bool:
+		v.SetBool(kind == jsontext.KindTrue)
+		return d.in.SkipValue()
 	default:
 		return d.text(v, path, is)
 	}
@@ -171,6 +174,8 @@ func kindOf(k reflect.Kind) jsontext.Kind {
 		return jsontext.KindBeginObject
 	case reflect.Slice:
 		return jsontext.KindBeginArray
+	case reflect.Bool:
+		return jsontext.KindTrue
 	default:
 		return jsontext.KindString
 	}

@@ -121,6 +121,9 @@ func typeShape(typ reflect.Type, config reflect.StructTag) shape {
 	case reflect.Int64:
 		out.Type = "integer"
 		return out
+	case reflect.Bool:
+		out.Type = "boolean"
+		return out
 	default:
 		out.Type = typ.Kind().String() // "string", and otherwise a name that no schema has
 		return out

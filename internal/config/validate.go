@@ -26,6 +26,7 @@ const (
 	maxProvider     = 64
 	maxOrganization = 100
 	maxRule         = 64
+	maxExport       = 32
 	maxPrefix       = 31
 )
 
@@ -64,6 +65,7 @@ func validate(c *Config, found *problems) {
 	v.integrations()
 	v.providers()
 	v.rules()
+	v.exports()
 	v.tokens()
 	if len(c.AWS.Prefix) > maxPrefix || !prefix.MatchString(c.AWS.Prefix) {
 		v.add("$.aws.prefix", "is %q: write at most %d lower-case letters, digits and \"-\", a letter first", c.AWS.Prefix, maxPrefix)
@@ -101,6 +103,12 @@ func (v validator) topic(path, name string, t Topic) {
 	}
 	for i, s := range t.SubTopic {
 		v.selector(element(path+".subTopic", i), s, never, "header", "metadata")
+	}
+	for i, sub := range t.Publish {
+		v.published(element(path+".publish", i), name, t, sub)
+		if slices.Contains(t.Publish[:i], sub) {
+			v.add(element(path+".publish", i), "%q is in the list twice: remove one of them", sub)
+		}
 	}
 }
 
@@ -208,8 +216,20 @@ func (v validator) carried(path, name, signature string) {
 	}
 }
 
-// selector checks the text of an [events.Selector] that may start with one of the given kinds or with "body".
+// selector checks the text of an [events.Selector] that may start with one of the given kinds or with "body", or is a
+// template.
 func (v validator) selector(path, s, signature string, kinds ...string) {
+	if strings.Contains(s, template) {
+		parsed, err := events.ParseSelector(s)
+		if err != nil {
+			v.add(path, "%s", events.ErrorMessage(err))
+			return
+		}
+		for _, name := range parsed.Metadata() {
+			v.carried(path, name, signature)
+		}
+		return
+	}
 	kind, name, _ := strings.Cut(s, ":")
 	if slices.Contains(kinds, kind) {
 		v.carried(path, name, signature)
@@ -217,7 +237,8 @@ func (v validator) selector(path, s, signature string, kinds ...string) {
 	}
 	if _, err := events.ParseSelector(s); kind != "body" || err != nil {
 		forms := append(mapped(kinds, func(k string) string { return k + ":<name>" }), "body:<path>")
-		v.add(path, "is %q: write %s; a path has the names of members joined by dots, such as \"body:event.type\"", s, oneOf(forms))
+		v.add(path, "is %q: write %s; a path has the names of members and the numbers of elements joined by dots, such as \"body:event.type\" or \"body:changes.0.type\", "+
+			"and any other name in brackets and quotes", s, oneOf(forms))
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 
 	"github.com/callboard/callboard/internal/config"
 	"github.com/callboard/callboard/internal/topology"
-	"github.com/callboard/callboard/pkg/events"
 )
 
 // scenario is how events come in.
@@ -160,7 +159,7 @@ func (w *walk) ingress(root string) {
 // publish is what it takes to publish events to a topic, so many at once, and all that follows.
 func (w *walk) publish(topic string, f flow, n float64) {
 	// A request takes as many events as fit into it, and its size is what counts.
-	n = min(n, max(1, math.Floor(events.MaxMessageSize/f.size)))
+	n = min(n, max(1, math.Floor(float64(w.topo.Limit(topic))/f.size)))
 	w.add("topic "+topic+" (SNS)", f.share*pricePublish.of(chunks(n*f.size)/n))
 	for _, s := range w.topo.Subscriptions {
 		if s.Topic != topic {
@@ -302,6 +301,11 @@ func alarmMetrics(c *config.Config, t *topology.Topology) float64 {
 			continue
 		}
 		n += inAndOut + undelivered
+	}
+	for _, e := range c.Exports {
+		if !e.ClaimChecks {
+			n++ // what is too large for the export
+		}
 	}
 	return n + hosts(c) + emptySecrets(t)
 }

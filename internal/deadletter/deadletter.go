@@ -142,7 +142,8 @@ func targets(t *topology.Topology, deadLetters string, m events.SQSMessage) ([]s
 	topic := m.MessageAttributes[events.AttributeTopic].StringValue
 	from := sources(t, deadLetters)
 	if len(from) == 0 {
-		return subscribed(t, deadLetters, topic)
+		_, claimCheck := m.MessageAttributes[events.AttributeExtendedSize]
+		return subscribed(t, deadLetters, topic, claimCheck)
 	}
 	for _, arn := range []string{m.Attributes[SystemSource], m.MessageAttributes[events.AttributeParkedQueue].StringValue} {
 		name := arn[strings.LastIndexByte(arn, ':')+1:]
@@ -160,13 +161,14 @@ func targets(t *topology.Topology, deadLetters string, m events.SQSMessage) ([]s
 			return []string{s.Queue}, nil
 		}
 	}
-	return nil, events.Errorf(events.CodeNotFound, "it does not say which of the queues of %s it came from; say it with --to", from[0].Function)
+	return nil, events.Errorf(events.CodeNotFound, "it does not say which queue it came from; say it with --to")
 }
 
 // subscribed returns the queues that have the dead-letter queue for what cannot be delivered of a topic.
-func subscribed(t *topology.Topology, deadLetters, topic string) (names []string, err error) {
+// Those that get no claim checks are not among them for one.
+func subscribed(t *topology.Topology, deadLetters, topic string, claimCheck bool) (names []string, err error) {
 	for _, s := range t.Subscriptions {
-		if s.DeadLetter == deadLetters && s.Topic == topic {
+		if s.DeadLetter == deadLetters && s.Topic == topic && (!claimCheck || !s.WithoutClaimChecks) {
 			names = append(names, s.Queue)
 		}
 	}

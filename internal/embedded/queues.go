@@ -26,6 +26,8 @@ type QueueSpec struct {
 	// MaxReceives is how often a message is handed out before it goes to DeadLetter; 0 means for ever.
 	MaxReceives int
 	DeadLetter  string
+	// WithoutClaimChecks keeps claim checks that are published from the queue.
+	WithoutClaimChecks bool
 }
 
 // Queues are durable queues and topics with the semantics of SQS and SNS: at least once, visibility timeout,
@@ -33,7 +35,15 @@ type QueueSpec struct {
 // the disk. What a process had received and not deleted when it died is visible again when the next one opens the
 // file, and that receive does not count.
 type Queues struct {
+	// Limit returns what a topic takes, in bytes as AWS counts them; nil means [events.MaxMessageSize] for all. Like
+	// OnClaimCheck it is set before anybody publishes.
+	Limit func(topic string) int
+	// OnClaimCheck is told of each event that was published as a claim check; nil tells nobody.
+	OnClaimCheck func(ctx context.Context, e events.Event)
+
 	db *bolt.DB
+
+	deleting sync.Mutex // held by [Queues.Delete]
 
 	mu            sync.Mutex
 	queues        map[string]*queue
@@ -200,25 +210,53 @@ func (q *Queues) Publish(ctx context.Context, es ...events.Event) error {
 	errs := make(events.PublishError, len(es))
 	failed := false
 	var puts []put
+	var claims []events.Event
 	for i, e := range es {
-		m, err := events.Encode(e)
+		var enc events.Encoder
+		if q.Limit != nil {
+			enc.MaxSize = q.Limit(e.Topic)
+		}
+		m, err := enc.Encode(e)
 		if err != nil {
 			errs[i], failed = err, true
 			continue
 		}
-		q.mu.Lock()
-		for _, name := range q.subscriptions[e.Topic] {
-			puts = append(puts, put{queue: name, message: m})
+		if isClaimCheck(m) {
+			claims = append(claims, e)
 		}
-		q.mu.Unlock()
+		puts = append(puts, q.deliveries(e.Topic, m)...)
 	}
 	if err := q.store(ctx, puts, "", nil); err != nil {
 		return err
+	}
+	if q.OnClaimCheck != nil {
+		for _, e := range claims {
+			q.OnClaimCheck(ctx, e)
+		}
 	}
 	if failed {
 		return errs
 	}
 	return nil
+}
+
+// deliveries returns what is put where when a message is published to a topic.
+func (q *Queues) deliveries(topic string, m events.Message) []put {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var puts []put
+	for _, name := range q.subscriptions[topic] {
+		if one := q.queues[name]; one != nil && one.WithoutClaimChecks && isClaimCheck(m) {
+			continue
+		}
+		puts = append(puts, put{queue: name, message: m})
+	}
+	return puts
+}
+
+func isClaimCheck(m events.Message) bool {
+	_, is := m.Attributes[events.AttributeExtendedSize]
+	return is
 }
 
 // store puts messages into queues and removes entries of one queue, in one commit.

@@ -10,7 +10,7 @@ import (
 )
 
 // elsewhere are alarms that other configurations have than that of the snapshot, with the code that names them.
-var elsewhere = map[string]string{"secret-<name>": `name: "secret-" +`}
+var elsewhere = map[string]string{"secret-<name>": `name: "secret-" +`, "withheld-<name>": `name: "withheld-" +`}
 
 // Every alarm of the stack has one row in the table of alarms, and every row an alarm.
 func TestOperations_Alarms(t *testing.T) {

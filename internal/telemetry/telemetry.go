@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,6 +29,8 @@ const (
 	Accepted       = "Accepted"       // by Topic: webhooks that are on the queue
 	Refused        = "Refused"        // by Reason: webhooks that are not; the reason is the code of the error
 	Effect         = "Effect"         // by Function: milliseconds from the webhook to the end of the work on its event
+	Unrouted       = "Unrouted"       // by Reason: events without a sub-topic, or with one that is no name
+	Withheld       = "Withheld"       // by Export: events that are too large for its consumer
 	SecretMissing  = "SecretMissing"  // by Secret: reads of a secret that has no value
 	QuotaRemaining = "QuotaRemaining" // by Host: requests that the API of a source-control system still allows
 )
@@ -79,11 +82,18 @@ func (m *Metrics) emit(name, unit string, value float64, dimension, of string) {
 	}
 }
 
-// Observe counts what the ingress accepts and refuses, and how long after the webhook a subscriber is done.
+// Observe counts what the ingress accepts and refuses, what the router and exports drop, and how long after the webhook a
+// subscriber is done.
 func (m *Metrics) Observe(_ context.Context, h events.Hop) {
 	switch {
 	case h.Outcome == events.OutcomeRefused:
 		m.emit(Refused, "Count", 1, "Reason", string(h.Code))
+	case h.Outcome == events.OutcomeDropped && h.Function == topology.Router:
+		if h.Reason != events.SubTopicUnwanted { // which is what most events of a provider are
+			m.emit(Unrouted, "Count", 1, "Reason", h.Reason)
+		}
+	case h.Outcome == events.OutcomeDropped && strings.HasPrefix(h.Function, topology.ExportHop):
+		m.emit(Withheld, "Count", 1, "Export", strings.TrimPrefix(h.Function, topology.ExportHop))
 	case h.Outcome == events.OutcomeOK && h.Function == topology.Ingress:
 		m.emit(Accepted, "Count", 1, "Topic", h.Topic)
 	case h.Outcome == events.OutcomeOK && !h.Accepted.IsZero():

@@ -87,7 +87,10 @@ func TestMetrics(t *testing.T) {
 		{Function: "ingress", Outcome: events.OutcomeRefused, Code: events.CodeForbidden, Reason: "free text"},
 		{Function: "notify", Outcome: events.OutcomeOK, Accepted: now, Time: now.Add(time.Second), Milliseconds: 500},
 		{Function: "notify", Outcome: events.OutcomeRetry, Accepted: now, Time: now},
-		{Function: "router", Outcome: events.OutcomeDropped, Accepted: now, Time: now},
+		{Function: "router", Outcome: events.OutcomeDropped, Reason: events.SubTopicUnwanted, Accepted: now, Time: now},
+		{Function: "router", Outcome: events.OutcomeDropped, Reason: events.NoSubTopic, Accepted: now, Time: now},
+		{Function: "export:backstage", Outcome: events.OutcomeDropped, Accepted: now, Time: now},
+		{Function: "notify", Outcome: events.OutcomeDropped, Accepted: now, Time: now},
 	} {
 		m.Observe(t.Context(), h)
 	}
@@ -103,7 +106,7 @@ func TestMetrics(t *testing.T) {
 		_ = response.Body.Close()
 	}
 	want := []string{
-		"Accepted Topic=github 1", "Refused Reason=forbidden 1", "Effect Function=notify 1500",
+		"Accepted Topic=github 1", "Refused Reason=forbidden 1", "Effect Function=notify 1500", "Unrouted Reason=no sub-topic 1", "Withheld Export=backstage 1",
 		"SecretMissing Secret=empty 1", "QuotaRemaining Host=github.com 4999",
 	}
 	if diff := cmp.Diff(want, read(t, &out)); diff != "" {

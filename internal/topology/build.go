@@ -96,6 +96,9 @@ func (b *builder) topics() {
 		if len(b.subTopics[root]) > 0 {
 			b.subscribe(root, routerQueue(root))
 		}
+		for i, sub := range b.c.Topics[root].Publish {
+			b.topic(root+"."+sub, fmt.Sprintf("%s.publish[%d]", path, i))
+		}
 	}
 	if b.hasProvider() {
 		b.catalogTopics()
@@ -106,6 +109,7 @@ func (b *builder) topics() {
 			b.subscribe(topic, Notify)
 		}
 	}
+	b.exportTopics()
 	slices.SortFunc(b.Topics, func(x, y Topic) int { return cmp.Compare(x.Name, y.Name) })
 	slices.SortFunc(b.Subscriptions, func(x, y Subscription) int {
 		return cmp.Or(cmp.Compare(x.Topic, y.Topic), cmp.Compare(x.Queue, y.Queue))
@@ -175,6 +179,7 @@ func (b *builder) functions() {
 	if len(b.c.Notifications.Rules) > 0 {
 		b.reads(Notify, worker, nil, source{Notify, "$.notifications.rules"})
 	}
+	b.exportQueues()
 	b.answers(CatalogAPI, http, b.apiTokens())
 	b.answers(NotificationsAPI, http, b.apiTokens())
 	b.deadLetter(QueueSubscriptionsDLQ)

@@ -14,7 +14,11 @@ func (t *Topology) String() string {
 	section(&text, "Topics", t.Topics, func(x Topic) []string { return []string{x.Name, x.AWSName} })
 	section(&text, "Queues", t.Queues, queueColumns)
 	section(&text, "Subscriptions", t.Subscriptions, func(s Subscription) []string {
-		return []string{s.Topic, "→ " + s.Queue, "raw", "else " + s.DeadLetter}
+		columns := []string{s.Topic, "→ " + s.Queue, "raw", "else " + s.DeadLetter}
+		if s.WithoutClaimChecks {
+			columns = append(columns, "without claim checks")
+		}
+		return columns
 	})
 	section(&text, "Functions", t.Functions, functionColumns)
 	section(&text, "Routes", t.Routes, func(r Route) []string { return []string{r.Method, r.Path, "→ " + r.Function} })
@@ -42,7 +46,13 @@ func section[T any](text *strings.Builder, title string, rows []T, columns func(
 
 func queueColumns(q Queue) []string {
 	kept := "kept " + duration(q.Retention)
-	if q.Function == "" {
+	switch {
+	case q.Export != "":
+		return []string{
+			q.Name, q.AWSName, "→ consumer " + q.Export, kept, "visible again after " + duration(q.VisibilityTimeout),
+			fmt.Sprintf("after %d receives to %s", q.MaxReceiveCount, q.DeadLetter),
+		}
+	case q.Function == "":
 		return []string{q.Name, q.AWSName, "dead letters", kept}
 	}
 	return []string{

@@ -4,6 +4,7 @@ package topology
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/callboard/callboard/internal/config"
@@ -29,6 +30,9 @@ const (
 	QueueSubscriptionsDLQ = "subscriptions-dlq"
 )
 
+// ExportHop is before the name of an export in hops that tell what its consumer did not get.
+const ExportHop = "export:"
+
 // Every queue that a function reads is read in the same way.
 const (
 	maxReceiveCount = 5
@@ -40,6 +44,17 @@ const (
 	retentionDeadLetter = 14 * 24 * time.Hour // the longest that SQS keeps a message
 
 	sweepEvery = time.Minute
+
+	// What others read waits longer: nobody here can start their consumers. Dead letters keep the age that they had before
+	// (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html), so that
+	// half of the longest time is left for them.
+	retentionExport       = 7 * 24 * time.Hour
+	visibilityExport      = 2 * time.Minute
+	maxReceiveCountExport = 10
+
+	// deadLetterRoom is what SNS, or a function that parks it, may add to a message on its way to a dead-letter queue, which
+	// takes no more bytes than the queue before it.
+	deadLetterRoom = 4 << 10
 )
 
 // Topology is everything that runs for a configuration. Lists are in a fixed order.
@@ -54,9 +69,10 @@ type Topology struct {
 
 	subTopics  map[string][]events.Selector
 	deliveries map[string]*events.Selector
+	exported   map[string]bool // root topics that somebody exports, or a sub-topic of them
 }
 
-// Topic is an SNS topic.
+// Topic is an SNS topic. What it takes is [Topology.Limit] of it.
 type Topic struct {
 	// Name is the topic or sub-topic of the events, such as "github.push".
 	Name string
@@ -64,12 +80,15 @@ type Topic struct {
 	AWSName string
 }
 
-// Queue is an SQS queue. A queue without Function is for dead letters.
+// Queue is an SQS queue. A queue with neither Function nor Export is for dead letters.
 type Queue struct {
 	// Name is the name without the prefix, AWSName the one in SQS.
 	Name, AWSName string
 	// Function reads the queue; the fields from DeadLetter to MaxConcurrency say how.
 	Function string
+	// Export is the name of the export whose consumer reads the queue, and Topic the name of the topic it gets. BatchSize and
+	// what follows up to MaxConcurrency are the consumer's own business.
+	Export, Topic string
 	// DeadLetter is the Name of the queue that takes what was received MaxReceiveCount times, or is parked.
 	DeadLetter        string
 	MaxReceiveCount   int
@@ -88,6 +107,8 @@ type Subscription struct {
 	Topic      string // name of a [Topic]
 	Queue      string // name of a [Queue]
 	DeadLetter string // name of the [Queue] for what cannot be delivered
+	// WithoutClaimChecks keeps claim checks from the queue: who reads it cannot resolve them.
+	WithoutClaimChecks bool
 }
 
 // Function is a Lambda function.
@@ -144,12 +165,38 @@ func (t *Topology) SNSName(topic string) (string, bool) {
 	return t.Topics[i].AWSName, true
 }
 
+// Limit returns how many bytes a message may have on every hop of a topic or sub-topic, as AWS counts them: what SNS
+// takes by default, or nearly what SQS takes where somebody exports a topic of the same root.
+func (t *Topology) Limit(topic string) int {
+	root, _, _ := strings.Cut(topic, ".")
+	if t.exported[root] {
+		return events.MaxSQSMessageSize - deadLetterRoom
+	}
+	return events.MaxMessageSize
+}
+
+// Withheld returns the names of the exports that get the events of a topic, but no claim checks.
+func (t *Topology) Withheld(topic string) []string {
+	var names []string
+	for _, s := range t.Subscriptions {
+		if s.Topic != topic || !s.WithoutClaimChecks {
+			continue
+		}
+		for _, q := range t.Queues {
+			if q.Name == s.Queue {
+				names = append(names, q.Export)
+			}
+		}
+	}
+	return names
+}
+
 // Build returns the topology of a configuration. It is a pure function. It fails with [config.Errors] if two things
 // would have the same name, or a name would be too long for AWS.
 func Build(c *config.Config) (*Topology, error) {
 	b := &builder{
 		c: c, names: map[string]string{},
-		Topology: &Topology{Prefix: c.AWS.Prefix, subTopics: map[string][]events.Selector{}, deliveries: map[string]*events.Selector{}},
+		Topology: &Topology{Prefix: c.AWS.Prefix, subTopics: map[string][]events.Selector{}, deliveries: map[string]*events.Selector{}, exported: map[string]bool{}},
 	}
 	b.selectors()
 	b.topics()

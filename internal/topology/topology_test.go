@@ -118,6 +118,32 @@ func TestLookups(t *testing.T) {
 	}
 }
 
+// A topic that somebody exports, or a sub-topic of it, carries more on all hops; the others carry what SNS takes.
+func TestLimit(t *testing.T) {
+	t.Parallel()
+	top := build(t, `{
+		"topics": {"github": {"from": "github", "secrets": ["a"]}, "gitlab": {"from": "gitlab", "secrets": ["a"], "publish": ["push"]}},
+		"exports": [
+			{"name": "backstage", "topics": ["github.push", "github"]}, {"name": "lake", "topics": ["github"], "claimChecks": true},
+			{"name": "other", "topics": ["github"]}
+		]
+	}`)
+	const much = 1<<20 - 4<<10
+	for topic, want := range map[string]int{"github": much, "github.push": much, "github.ping": much, "gitlab": 1 << 18, "gitlab.push": 1 << 18, "": 1 << 18} {
+		if got := top.Limit(topic); got != want {
+			t.Errorf("Limit(%q) = %d, want %d", topic, got, want)
+		}
+	}
+	for topic, want := range map[string][]string{"github": {"backstage", "other"}, "github.push": {"backstage"}, "github.ping": nil, "gitlab": nil} {
+		if diff := cmp.Diff(want, top.Withheld(topic)); diff != "" {
+			t.Errorf("Withheld(%q) (-want +got):\n%s", topic, diff)
+		}
+	}
+	if !top.Wanted("gitlab.push") {
+		t.Error("what a topic publishes has no SNS topic")
+	}
+}
+
 // A function gets the secrets it needs and no others.
 func TestSecrets(t *testing.T) {
 	t.Parallel()
@@ -209,6 +235,11 @@ func drawConfig(t *rapid.T) *config.Config {
 	for range rapid.IntRange(0, 3).Draw(t, "rules") {
 		c.Notifications.Rules = append(c.Notifications.Rules, config.Rule{On: rapid.SliceOfN(on, 1, 2).Draw(t, "on")})
 	}
+	for i := range rapid.IntRange(0, 2).Draw(t, "exports") {
+		c.Exports = append(c.Exports, config.Export{
+			Name: []string{"a", "a-b"}[i], Topics: rapid.SliceOfNDistinct(on, 1, 2, rapid.ID).Draw(t, "exported"), ClaimChecks: rapid.Bool().Draw(t, "claim checks"),
+		})
+	}
 	return c
 }
 
@@ -243,7 +274,7 @@ func checkReferences(t *rapid.T, top *topology.Topology) {
 	}
 	isDeadLetter := func(name string) bool {
 		q, ok := queues[name]
-		return ok && q.Function == "" && q.Retention == 14*24*time.Hour
+		return ok && q.Function == "" && q.Export == "" && q.Retention == 14*24*time.Hour
 	}
 	functions, read := map[string]topology.Function{}, map[string]string{}
 	for _, f := range top.Functions {
@@ -259,12 +290,15 @@ func checkReferences(t *rapid.T, top *topology.Topology) {
 		if q.Function != read[q.Name] {
 			t.Errorf("queue %s is read by %q, which reads it: %q", q.Name, q.Function, read[q.Name])
 		}
+		if q.Export != "" && (!isDeadLetter(q.DeadLetter) || q.Function != "" || !top.Wanted(q.Topic) || q.Retention >= 14*24*time.Hour) {
+			t.Errorf("queue %+v", q)
+		}
 		if q.Function != "" && (!isDeadLetter(q.DeadLetter) || q.VisibilityTimeout < 6*functions[q.Function].Timeout) {
 			t.Errorf("queue %+v", q)
 		}
 	}
 	for i, s := range top.Subscriptions {
-		if !top.Wanted(s.Topic) || queues[s.Queue].Function == "" || !isDeadLetter(s.DeadLetter) || slices.Contains(top.Subscriptions[:i], s) {
+		if !top.Wanted(s.Topic) || isDeadLetter(s.Queue) || queues[s.Queue].Name == "" || s.WithoutClaimChecks && queues[s.Queue].Export == "" || !isDeadLetter(s.DeadLetter) || slices.Contains(top.Subscriptions[:i], s) {
 			t.Errorf("subscription %+v", s)
 		}
 	}

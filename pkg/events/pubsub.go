@@ -93,21 +93,33 @@ func (r *Router) OnEvents(ctx context.Context, es []Event) []error {
 	return errs
 }
 
+// Why the router to sub-topics drops an event: the reasons of its hops.
+const (
+	NoSubTopic       = "no sub-topic"
+	SubTopicNotAName = "sub-topic is not a name"
+	SubTopicTooLong  = "sub-topic is too long"
+	SubTopicUnwanted = "nobody subscribes to the sub-topic"
+)
+
 // SubTopicRouter returns a router to sub-topics: an event of topic "github" whose sub-topic is "push" goes to
 // "github.push". subTopic finds the sub-topic of an event; wanted tells whether anybody subscribes to a topic.
-// Events without a sub-topic, or with one that nobody wants, are dropped.
+// Events without a sub-topic, with one that is no name (see [ValidTopic]), or with one that nobody wants, are dropped: no
+// part of a name is left out or changed.
 func SubTopicRouter(p Publisher, subTopic func(e Event) (string, bool), wanted func(topic string) bool) *Router {
 	return &Router{Publisher: p, Route: func(e Event) (string, error) {
 		sub, ok := subTopic(e)
 		if !ok {
-			return "", Drop("no sub-topic")
+			return "", Drop(NoSubTopic)
 		}
 		topic := e.Topic + "." + sub
+		if len(topic) > MaxTopicLength {
+			return "", Drop(SubTopicTooLong)
+		}
 		if !ValidTopic(topic) {
-			return "", Drop("sub-topic is not a name")
+			return "", Drop(SubTopicNotAName)
 		}
 		if !wanted(topic) {
-			return "", Drop("nobody subscribes to the sub-topic")
+			return "", Drop(SubTopicUnwanted)
 		}
 		return topic, nil
 	}}

@@ -28,10 +28,11 @@ python_packages() { # <package>… <folder>
 	local folder=${*: -1}
 	python3 -m venv "$folder" && "$folder/bin/pip" install --quiet --disable-pip-version-check "${@:1:$#-1}"
 }
-npm_packages() {
-	cmp -s "$root/package-lock.json" "$root/node_modules/.callboard-lock" && return
-	(cd "$root" && npm ci --no-audit --no-fund >&2)
-	cp "$root/package-lock.json" "$root/node_modules/.callboard-lock"
+npm_packages() { # [folder]: of the repository, or of a folder of it
+	local folder=$root/${1:-.}
+	cmp -s "$folder/package-lock.json" "$folder/node_modules/.callboard-lock" && return
+	(cd "$folder" && npm ci --no-audit --no-fund >&2)
+	cp "$folder/package-lock.json" "$folder/node_modules/.callboard-lock"
 }
 install_ministack() { install "ministack-$ministack" python_packages "ministack==$ministack" cryptography; }
 

@@ -171,6 +171,43 @@ func TestPublish_Batches(t *testing.T) {
 	}
 }
 
+// A topic that takes more gets more, in one message and in one request.
+func TestPublish_Limit(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(body string) (int, string) { return 200, published(parse(t, body), nil) })
+	p := publisher(s)
+	p.Limit = func(topic string) int {
+		if topic == "large" {
+			return 1_000_000
+		}
+		return events.MaxMessageSize
+	}
+	var es []events.Event
+	for i, topic := range []string{"large", "large", "large", "small"} {
+		e := eventstest.NewEvent(topic, i)
+		e.Payload = []byte(`"` + strings.Repeat("x", 400_000) + `"`)
+		es = append(es, e)
+	}
+	err := p.Publish(t.Context(), es...)
+	for i, want := range []events.Code{"", "", "", events.CodeTooLarge} {
+		if got := events.ErrorCode(events.PublishErrorOf(err, i)); got != want {
+			t.Errorf("event %d: %q, want %q", i, got, want)
+		}
+	}
+	var sizes []int
+	for _, body := range s.requests() {
+		r := parse(t, body)
+		sizes = append(sizes, len(r.entries))
+		if r.size > 1_000_000 {
+			t.Errorf("a request has %d bytes", r.size)
+		}
+	}
+	slices.Sort(sizes)
+	if diff := cmp.Diff([]int{1, 2}, sizes); diff != "" {
+		t.Errorf("entries of the requests (-want +got):\n%s", diff)
+	}
+}
+
 func TestPublish_Entry(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(body string) (int, string) { return 200, published(parse(t, body), nil) })

@@ -29,9 +29,12 @@ type Publisher struct {
 	// the topic, and its events are not sent.
 	ARNPrefix string
 	Name      func(topic string) (string, bool)
-	// MaxSize is what the topics take, in bytes as AWS counts them; 0 means [events.MaxMessageSize]. Both a message
-	// and a request are bounded by it.
-	MaxSize int
+	// Limit returns what a topic takes, in bytes as AWS counts them; nil means [events.MaxMessageSize] for all. Both a
+	// message and a request are bounded by it.
+	Limit func(topic string) int
+	// OnClaimCheck is told of each event that was published as a claim check, which not every subscriber takes; nil tells
+	// nobody.
+	OnClaimCheck func(ctx context.Context, e events.Event)
 }
 
 var _ events.Publisher = (*Publisher)(nil)
@@ -60,6 +63,7 @@ func (p *Publisher) Publish(ctx context.Context, es ...events.Event) error {
 		})
 	}
 	wg.Wait()
+	p.tell(ctx, batches, es, errs)
 	for _, err := range errs {
 		if err != nil {
 			return errs
@@ -68,15 +72,34 @@ func (p *Publisher) Publish(ctx context.Context, es ...events.Event) error {
 	return nil
 }
 
+// tell calls OnClaimCheck.
+func (p *Publisher) tell(ctx context.Context, batches []*batch, es []events.Event, errs events.PublishError) {
+	if p.OnClaimCheck == nil {
+		return
+	}
+	for _, b := range batches {
+		for n, i := range b.events {
+			if _, is := b.entries[n].MessageAttributes[events.AttributeExtendedSize]; is && errs[i] == nil {
+				p.OnClaimCheck(ctx, es[i])
+			}
+		}
+	}
+}
+
+// limit returns what a topic takes.
+func (p *Publisher) limit(topic string) int {
+	if p.Limit == nil {
+		return events.MaxMessageSize
+	}
+	return p.Limit(topic)
+}
+
 // batches distributes the events over requests. Those that cannot be encoded get their error.
 func (p *Publisher) batches(es []events.Event, errs events.PublishError) []*batch {
-	limit := p.MaxSize
-	if limit == 0 {
-		limit = events.MaxMessageSize
-	}
 	var all []*batch
 	open := make(map[string]*batch) // by topic
 	for i, e := range es {
+		limit := p.limit(e.Topic)
 		m, err := events.Encoder{MaxSize: limit}.Encode(e)
 		if err != nil {
 			errs[i] = err

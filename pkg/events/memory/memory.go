@@ -23,6 +23,7 @@ var defaultBackoff = []time.Duration{10 * time.Millisecond, 100 * time.Milliseco
 // fails gets the event again, at most five times; then, or when it is parked, it becomes a dead letter.
 type Broker struct {
 	backoff []time.Duration
+	encoder events.Encoder
 
 	mu     sync.Mutex
 	queues []*queue
@@ -36,6 +37,9 @@ type Option func(*Broker)
 
 // WithBackoff sets how long an event rests after its first, second, … failure.
 func WithBackoff(d ...time.Duration) Option { return func(b *Broker) { b.backoff = d } }
+
+// WithMaxSize sets the largest message, in bytes as AWS counts them, in the place of [events.MaxMessageSize].
+func WithMaxSize(bytes int) Option { return func(b *Broker) { b.encoder.MaxSize = bytes } }
 
 // New returns a broker without subscribers.
 func New(opts ...Option) *Broker {
@@ -56,7 +60,7 @@ func (b *Broker) Publish(_ context.Context, es ...events.Event) error {
 	errs := make(events.PublishError, len(es))
 	failed := false
 	for i, e := range es {
-		m, err := events.Encode(e)
+		m, err := b.encoder.Encode(e)
 		if err != nil {
 			errs[i], failed = err, true
 			continue

@@ -1,0 +1,44 @@
+package exports_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/callboard/callboard/internal/exports"
+	"github.com/callboard/callboard/pkg/events"
+)
+
+type withheld map[string][]string
+
+func (w withheld) Withheld(topic string) []string { return w[topic] }
+
+type hops []events.Hop
+
+func (h *hops) Observe(_ context.Context, hop events.Hop) { *h = append(*h, hop) }
+
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	got := &hops{}
+	published := exports.Watch(withheld{"github": {"backstage", "lake"}}, got)
+	accepted := time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC)
+	published(t.Context(), events.Event{ID: "github:1", Topic: "github", Time: accepted, TraceParent: "trace"})
+	published(t.Context(), events.Event{ID: "gitlab:1", Topic: "gitlab"})
+	hop := func(function string) events.Hop {
+		return events.Hop{
+			Event: "github:1", Topic: "github", Function: function, Outcome: events.OutcomeDropped,
+			Reason: "too large for a message, and the consumer does not resolve claim checks", Accepted: accepted, TraceParent: "trace",
+		}
+	}
+	if diff := cmp.Diff(hops{hop("export:backstage"), hop("export:lake")}, *got, cmpopts.IgnoreFields(events.Hop{}, "Time")); diff != "" {
+		t.Errorf("hops (-want +got):\n%s", diff)
+	}
+	for _, h := range *got {
+		if h.Time.IsZero() {
+			t.Error("a hop has no time")
+		}
+	}
+}
