@@ -23,17 +23,12 @@ build: ## build bin/callboard
 
 .PHONY: package
 package: ## build the Lambda functions: dist/<name>/ and dist/<name>.zip for ARCH (arm64)
-	@folders=; for main in functions/*/lambda; do \
-		name=$$(basename $$(dirname $$main)) && mkdir -p dist/$$name && folders="$$folders ../dist/$$name" && \
-		CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) $(GO) build -trimpath -buildvcs=false -tags lambda.norpc -ldflags '-s -w' -o dist/$$name/bootstrap ./$$main && \
-		chmod 755 dist/$$name/bootstrap && install -m 644 $(CONFIG) dist/$$name/events-config.json || exit 1; \
-	done; \
-	$(GO) run -C tools ./zip $$folders && \
-	ls -l dist/*.zip | awk '{ printf "  %-30s %5.1f MB\n", $$NF, $$5 / 1e6 }'
+	@GO='$(GO)' tools/package $(ARCH) $(CONFIG)
 
 .PHONY: test
 test: ## run all tests that need nothing but Go
 	$(GO) test ./...
+	$(GO) test -C examples/frobs ./...
 
 .PHONY: test-race
 test-race: ## run the tests with the race detector
@@ -63,6 +58,7 @@ infra-check: ## test the CDK app and check its template (Node, Python)
 vet: ## run go vet
 	$(GO) vet ./...
 	$(GO) vet -tags deployed,services ./...
+	$(GO) vet -C examples/frobs ./...
 
 .PHONY: lint
 lint: ## run golangci-lint, with the versions pinned in tools/go.mod

@@ -30,6 +30,7 @@ type app struct {
 	engine    *embedded.Engine
 	observer  events.Observer
 	sampleURL string // of the API of the sample repository server; "" if it is off
+	programs  *programs
 }
 
 // ingestQueue is the queue that the ingress sends to.
@@ -41,10 +42,10 @@ func (q ingestQueue) Send(ctx context.Context, m events.Message) error {
 }
 
 // functions returns what the engine runs: the functions of the topology with their handlers.
-func (a *app) functions() ([]embedded.Function, error) {
+func (a *app) functions(ctx context.Context) ([]embedded.Function, error) {
 	var list []embedded.Function
 	for _, f := range a.topo.Functions {
-		h, err := a.handler(f)
+		h, err := a.handler(ctx, f)
 		if err != nil {
 			return nil, err
 		}
@@ -69,7 +70,10 @@ func (a *app) functions() ([]embedded.Function, error) {
 	return list, nil
 }
 
-func (a *app) handler(f topology.Function) (embedded.Handler, error) {
+func (a *app) handler(ctx context.Context, f topology.Function) (embedded.Handler, error) {
+	if f.Build != "" {
+		return a.programs.handler(ctx, f)
+	}
 	catalog := catalogstore.New(a.engine.Table, a.engine.Blobs)
 	inbox := &inbox.Inbox{Table: a.engine.Table, Now: time.Now}
 	authenticator := &auth.Authenticator{Tokens: a.conf.API.Tokens, Secrets: a.engine.Secrets}

@@ -73,7 +73,9 @@ func (c *devCommand) serve(ctx context.Context, s streams, a *app) error {
 	}
 	routes.exports = &exportRoutes{a.topo, engine.Queues}
 	server.Local = routes
-	if server.Functions, err = a.functions(); err != nil {
+	a.programs = &programs{app: a, config: c.Config, folder: filepath.Join(c.State, "functions")}
+	defer func() { _ = a.programs.close() }()
+	if server.Functions, err = a.functions(ctx); err != nil {
 		return errors.Join(err, l.Close())
 	}
 	routes.drain = server.Drain

@@ -21,7 +21,7 @@ const (
 // greeting is what a person is told when Callboard answers.
 type greeting struct {
 	url, config, state string
-	first              string // arguments of the send that shows something
+	first              string // arguments of the send that shows something; "" if there is none
 	trace              string // arguments of the command that shows what came of it, without the event
 }
 
@@ -38,7 +38,11 @@ func (g greeting) write(w io.Writer, conf *config.Config) {
 	}
 	program := quote(os.Args[0])
 	fmt.Fprintf(&b, "\nIn a second terminal, send the first webhook and look at what comes of it:\n\n")
-	fmt.Fprintf(&b, "  id=$(%s send --wait %s%s)\n", program, g.first, flags)
+	if g.first != "" {
+		fmt.Fprintf(&b, "  id=$(%s send --wait %s%s)\n", program, g.first, flags)
+	} else { // only the program of somebody's own knows how
+		fmt.Fprintf(&b, "  id=<x-events-id of the answer of POST %s/events/http/<topic>>\n", g.url)
+	}
 	if token, ok := readerToken(conf); ok {
 		path := quote(filepath.Join(g.state, "secrets", token))
 		fmt.Fprintf(&b, "  curl -H \"Authorization: Bearer $(cat %s)\" %s/catalog/entities/by-name/component/default/petstore\n", path, g.url)
@@ -48,7 +52,8 @@ func (g greeting) write(w io.Writer, conf *config.Config) {
 	_, _ = io.WriteString(w, b.String())
 }
 
-// firstWebhook returns the arguments of a send that works: without the sample server GitHub's needs a file.
+// firstWebhook returns the arguments of a send that works: without the sample server GitHub's needs a file. There is none
+// where nobody but profiles of somebody's own sends.
 func firstWebhook(conf *config.Config, sample bool) string {
 	from := func(provider string) bool {
 		for _, t := range conf.Topics {
@@ -69,7 +74,20 @@ func firstWebhook(conf *config.Config, sample bool) string {
 			return provider + " " + slices.Sorted(maps.Keys(providerSamples[provider]))[0]
 		}
 	}
+	if !from(config.FromGitHub) && hasCustom(conf) {
+		return ""
+	}
 	return "github push --file PAYLOAD.json"
+}
+
+// hasCustom tells whether a topic has a profile of somebody's own.
+func hasCustom(conf *config.Config) bool {
+	for _, t := range conf.Topics {
+		if _, custom := t.CustomProfile(); custom {
+			return true
+		}
+	}
+	return false
 }
 
 // quote makes one word of the shell of s.

@@ -46,6 +46,8 @@ type Topic struct {
 	Allow []netip.Prefix
 	// MaxSize is the largest message of the topic, in bytes with attributes; 0 means [events.MaxMessageSize].
 	MaxSize int
+	// Validators may refuse what Profile has let in.
+	Validators []Validator
 }
 
 // Handler answers webhooks.
@@ -56,6 +58,8 @@ type Handler struct {
 	Observer events.Observer
 	// MaxSize is the largest message, in bytes with attributes; 0 means what every hop of the topic takes.
 	MaxSize int
+	// Parsers read bodies of media types that [webhook.Payload] does not know.
+	Parsers map[string]webhook.BodyParser
 }
 
 // Invoke answers an invocation: the Handler interface of aws-lambda-go.
@@ -110,23 +114,28 @@ func (h *Handler) accept(ctx context.Context, name string, topic Topic, now time
 	if err != nil {
 		return events.Event{}, false, err
 	}
-	e, err = h.publish(ctx, name, topic.Profile, hook)
+	e, err = h.publish(ctx, name, topic, hook)
 	return e, true, err
 }
 
 // publish makes an event of a verified webhook and returns it when the queue has it.
-func (h *Handler) publish(ctx context.Context, name string, profile webhook.Profile, hook webhook.Request) (events.Event, error) {
+func (h *Handler) publish(ctx context.Context, name string, topic Topic, hook webhook.Request) (events.Event, error) {
 	limit := h.limit(name)
 	if len(hook.Body) > 3*limit { // a form is at most three times its payload
 		return events.Event{}, events.Errorf(events.CodeTooLarge, "the body has %d bytes; an event takes at most %d with its metadata", len(hook.Body), limit)
 	}
-	payload, err := webhook.Payload(hook)
+	payload, err := h.payload(hook)
 	if err != nil {
 		return events.Event{}, err
 	}
-	delivery, err := profile.Describe(hook, payload)
+	delivery, err := topic.Profile.Describe(hook, payload)
 	if err != nil {
 		return events.Event{}, err
+	}
+	for _, validate := range topic.Validators {
+		if err := validate(ctx, hook, payload); err != nil {
+			return events.Event{}, err
+		}
 	}
 	e := event(name, delivery, payload, hook.Time)
 	e.TraceParent = traceParent(hook)

@@ -16,15 +16,23 @@ import (
 // patience is below the 5 s after which the most impatient sender gives up.
 const patience = 4500 * time.Millisecond
 
-// Start runs the function in AWS Lambda.
-func Start() {
-	deployment.Start(awsclient.Interactive, func(d *deployment.Deployment) (lambda.Handler, error) {
-		return impatient{&Handler{
-			Topics:   Topics(d.Config, d.Topology),
-			Queue:    &awsevents.Sender{Client: sqs.NewFromConfig(d.AWS), URL: d.Value(deployment.IngestQueueURL)},
-			Secrets:  awssecrets.New(d.AWS, d.Config.AWS.Prefix, time.Now),
-			Observer: d,
-		}}, nil
+// Start runs the function in AWS Lambda. A program of somebody's own passes what it adds as options; "functions" in the
+// configuration puts it in the place of ours, in `callboard dev` too.
+func Start(options ...Option) {
+	x := extend(options)
+	deployment.StartAnywhere(awsclient.Interactive, func(d *deployment.Deployment) (lambda.Handler, error) {
+		topics, err := x.topics(d.Config, d.Topology)
+		if err != nil {
+			return nil, err
+		}
+		h := &Handler{Topics: topics, Parsers: x.parsers, Observer: d}
+		if d.Engine != nil {
+			h.Queue, h.Secrets = d.Engine, d.Engine
+			return impatient{h}, nil
+		}
+		h.Queue = &awsevents.Sender{Client: sqs.NewFromConfig(d.AWS), URL: d.Value(deployment.IngestQueueURL)}
+		h.Secrets = awssecrets.New(d.AWS, d.Config.AWS.Prefix, time.Now)
+		return impatient{h}, nil
 	}, deployment.IngestQueueURL)
 }
 

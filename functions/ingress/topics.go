@@ -9,20 +9,29 @@ import (
 	"github.com/callboard/callboard/pkg/webhook"
 )
 
-// Topics returns the topics of a configuration that take webhooks; t is its topology.
+// Topics returns the topics of a configuration that take webhooks, but for those with a profile of somebody else's; t is
+// its topology.
 func Topics(c *config.Config, t *topology.Topology) map[string]Topic {
 	topics := make(map[string]Topic, len(c.Topics))
 	for name, topic := range c.Topics {
-		made := Topic{From: topic.From, Profile: profile(topic, t.SubTopicRules(name), t.DeliveryID(name)), Secrets: topic.Secrets, MaxSize: t.Limit(name)}
-		if topic.Verify == config.VerifyNone {
-			made.Profile = webhook.Unverified{Profile: made.Profile}
+		if _, custom := topic.CustomProfile(); custom || topic.From == config.FromPublish {
+			continue
 		}
-		for _, p := range topic.Allow {
-			made.Allow = append(made.Allow, netip.MustParsePrefix(p)) // the configuration has no others
-		}
-		topics[name] = made
+		topics[name] = made(topic, profile(topic, t.SubTopicRules(name), t.DeliveryID(name)), t.Limit(name))
 	}
 	return topics
+}
+
+// made returns a topic of the configuration with its profile.
+func made(t config.Topic, p webhook.Profile, maxSize int) Topic {
+	topic := Topic{From: t.From, Profile: p, Secrets: t.Secrets, MaxSize: maxSize}
+	if t.Verify == config.VerifyNone {
+		topic.Profile = webhook.Unverified{Profile: p}
+	}
+	for _, p := range t.Allow {
+		topic.Allow = append(topic.Allow, netip.MustParsePrefix(p)) // the configuration has no others
+	}
+	return topic
 }
 
 // profile returns the profile of a topic's sender, by the name it has in the configuration.

@@ -149,7 +149,7 @@ func (b *builder) costs() [][]any {
 	}
 	for i, f := range b.topo.Functions {
 		l.item(fmt.Sprintf("i%d", i), "AWS/Lambda", "Invocations", "FunctionName", f.AWSName, priceInvocation)
-		l.item(fmt.Sprintf("d%d", i), "AWS/Lambda", "Duration", "FunctionName", f.AWSName, price*float64(memory(f.Name))/1024)
+		l.item(fmt.Sprintf("d%d", i), "AWS/Lambda", "Duration", "FunctionName", f.AWSName, price*float64(memory(f))/1024)
 	}
 	l.total("functions", "functions")
 	for i, q := range b.topo.Queues {

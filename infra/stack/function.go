@@ -18,8 +18,11 @@ import (
 const logRetention = awslogs.RetentionDays_ONE_MONTH
 
 // memory is what a function gets, in MB, and with it its share of a CPU.
-func memory(name string) int {
-	if name == topology.CatalogSync { // holds trees and files of repositories
+func memory(f topology.Function) int {
+	if f.Memory > 0 {
+		return f.Memory
+	}
+	if f.Name == topology.CatalogSync { // holds trees and files of repositories
 		return 512
 	}
 	return 256
@@ -55,7 +58,7 @@ func newFunction(scope constructs.Construct, f topology.Function, code string, e
 		Handler:               jsii.String("bootstrap"),
 		Architecture:          awslambda.Architecture_ARM_64(),
 		Code:                  awslambda.Code_FromAsset(&code, nil),
-		MemorySize:            jsii.Number(memory(f.Name)),
+		MemorySize:            jsii.Number(memory(f)),
 		Timeout:               seconds(f.Timeout),
 		Role:                  role,
 		LogGroup:              logGroup,

@@ -22,16 +22,15 @@ type uses struct {
 }
 
 // works returns what each function works with. The actions are those of the requests that its code makes.
-func works(c *config.Config) map[string]uses {
-	return map[string]uses{
+func works(c *config.Config, t *topology.Topology) map[string]uses {
+	known := map[string]uses{
 		topology.Ingress: {ingest: true},
 		topology.SQSPublisher: {publish: func(t string) bool {
-			_, isRoot := c.Topics[t]
-			return isRoot
+			root, isRoot := c.Topics[t]
+			return isRoot && root.From != config.FromPublish
 		}},
 		topology.Router: {publish: func(t string) bool {
-			_, ours := c.Topics[root(t)]
-			return ours && t != root(t)
+			return len(c.Topics[root(t)].SubTopic) > 0 && t != root(t)
 		}},
 		topology.CatalogSync: {
 			table:   []string{"GetItem", "BatchGetItem", "Query", "PutItem", "DeleteItem", "BatchWriteItem"},
@@ -42,6 +41,12 @@ func works(c *config.Config) map[string]uses {
 		topology.CatalogAPI:       {table: []string{"GetItem", "BatchGetItem", "Query"}, blobs: []string{"GetObject"}},
 		topology.NotificationsAPI: {table: []string{"GetItem", "Query", "PutItem", "UpdateItem"}},
 	}
+	for _, f := range t.Functions {
+		if f.Build != "" && !config.InPlaceOfOurs(f.Name) {
+			known[f.Name] = uses{publish: f.MayPublish}
+		}
+	}
+	return known
 }
 
 // published returns the topics that a function publishes to.
@@ -72,6 +77,12 @@ func (b *builder) environment(f topology.Function, u uses) map[string]*string {
 	}
 	if f.DeadLetter != "" {
 		variables["CALLBOARD_DEAD_LETTER_QUEUE_URL"] = b.queues[f.DeadLetter].sqs.QueueUrl()
+	}
+	if f.Build != "" {
+		variables["CALLBOARD_FUNCTION"] = jsii.String(f.Name)
+	}
+	for name, value := range f.Environment {
+		variables[name] = jsii.String(value)
 	}
 	return variables
 }
@@ -163,7 +174,7 @@ func check(t *topology.Topology, c *config.Config, o Options) error {
 	if len(t.Prefix) > maxBucketPrefix {
 		return events.Errorf(events.CodeInvalid, "the prefix %q is too long for the name of the bucket: it can have %d characters", t.Prefix, maxBucketPrefix)
 	}
-	known := works(c)
+	known := works(c, t)
 	reserved := 0
 	for _, f := range t.Functions {
 		if _, ok := known[f.Name]; !ok {

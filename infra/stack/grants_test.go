@@ -119,17 +119,22 @@ func (t *template) queueARN(name string) string {
 }
 
 // published returns the topics that a function publishes to: webhooks come to root topics, the router sends them to
-// sub-topics, and what happens to the catalog is told by who changes it.
+// sub-topics, what happens to the catalog is told by who changes it, and functions of somebody's own say what they publish.
 func (t *template) published(function string) []string {
 	var arns []string
+	own := t.conf.Functions[function].Publish
 	for _, x := range t.topo.Topics {
 		by := topology.SQSPublisher
-		if root, _, sub := strings.Cut(x.Name, "."); root == "catalog" {
+		root, _, sub := strings.Cut(x.Name, ".")
+		switch topic := t.conf.Topics[root]; {
+		case root == "catalog":
 			by = topology.CatalogSync
-		} else if sub {
+		case sub && len(topic.SubTopic) > 0:
 			by = topology.Router
+		case sub || topic.From == "publish":
+			by = ""
 		}
-		if by == function {
+		if by == function || slices.Contains(own, x.Name) {
 			id, _ := t.named("AWS::SNS::Topic", "TopicName", x.AWSName)
 			arns = append(arns, text(object{"Ref": id}))
 		}

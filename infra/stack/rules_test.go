@@ -25,6 +25,7 @@ var wildcards = map[string]string{
 	`s3:DeleteObject,s3:GetObject,s3:PutObject ` + adoptedBucket("/catalog/*"):                                   "the keys of blobs are made while it runs",
 	`s3:GetObject ` + adoptedBucket("/catalog/*"):                                                                "the keys of blobs are made while it runs",
 	`secretsmanager:GetSecretValue ` + ofAccount("secretsmanager", "secret:callboard-dev/builds-webhook-??????"): "Secrets Manager chooses the last six characters",
+	`secretsmanager:GetSecretValue ` + ofAccount("secretsmanager", "secret:callboard-dev/frobs-api-??????"):      "Secrets Manager chooses the last six characters",
 	`secretsmanager:GetSecretValue ` + ofAccount("secretsmanager", "secret:callboard-dev/ghe-token-??????"):      "Secrets Manager chooses the last six characters",
 	`secretsmanager:GetSecretValue ` + ofAccount("secretsmanager", "secret:callboard-dev/github-token-??????"):   "Secrets Manager chooses the last six characters",
 	`secretsmanager:GetSecretValue ` + ofAccount("secretsmanager", "secret:callboard-dev/github-webhook-??????"): "Secrets Manager chooses the last six characters",
@@ -196,6 +197,23 @@ var rules = []rule{
 		"topics": func(t *template) { variables(t, "Router")["CALLBOARD_TOPIC_ARN_PREFIX"] = "arn:aws:sns:eu-west-1:1:" },
 		"dead letters": func(t *template) {
 			variables(t, "Router")["CALLBOARD_DEAD_LETTER_QUEUE_URL"] = variables(t, "Notify")["CALLBOARD_DEAD_LETTER_QUEUE_URL"]
+		},
+	}},
+	{name: "functions of somebody's own know who they are", offenders: offendEnvironment, on: full, breaks: map[string]func(*template){
+		"function":    func(t *template) { delete(variables(t, "FrobsSync"), "CALLBOARD_FUNCTION") },
+		"replacement": func(t *template) { delete(variables(t, "Ingress"), "CALLBOARD_FUNCTION") },
+		"variable":    func(t *template) { delete(variables(t, "FrobsSync"), "FROBS_URL") },
+	}},
+	{name: "functions of somebody's own get what they ask for", offenders: offendFunctions, on: full, breaks: map[string]func(*template){
+		"memory":  func(t *template) { t.one("AWS::Lambda::Function", "Ingress").Properties["MemorySize"] = 256.0 },
+		"timeout": func(t *template) { t.one("AWS::Lambda::Function", "FrobsSync").Properties["Timeout"] = 30.0 },
+	}},
+	{name: "functions of somebody's own may do no more than they say", offenders: offendGrants, on: full, breaks: map[string]func(*template){
+		"a topic more": func(t *template) {
+			grantTo(t, "FrobsSync", object{"Effect": "Allow", "Action": "sns:Publish", "Resource": object{"Ref": t.ids("AWS::SNS::Topic")[0]}})
+		},
+		"the table": func(t *template) {
+			grantTo(t, "FrobsSync", object{"Effect": "Allow", "Action": "dynamodb:GetItem", "Resource": object{"Ref": "Table"}})
 		},
 	}},
 	{name: "log groups have a retention", offenders: offendLogs, breaks: map[string]func(*template){
@@ -449,7 +467,7 @@ func TestStateful(t *testing.T) {
 		ids       []string
 	}{
 		{plain, "Retain", true, []string{"Table", "Blobs", "SecretFrobsWebhookF7CAD6", "SecretGithubWebhookB02852", "SecretPortalToken0BA11C", "SecretServiceToken784C8E"}},
-		{full, "Delete", false, []string{"Table", "Blobs", "SecretBuildsWebhook4D4F6A", "SecretGheTokenC0C732", "SecretGithubToken141B3B", "SecretGithubWebhookB02852", "SecretPortalToken0BA11C", "Key"}},
+		{full, "Delete", false, []string{"Table", "Blobs", "SecretBuildsWebhook4D4F6A", "SecretFrobsApi30D7DB", "SecretGheTokenC0C732", "SecretGithubToken141B3B", "SecretGithubWebhookB02852", "SecretPortalToken0BA11C", "Key"}},
 	} {
 		tpl := test.v.template(t)
 		var ids []string
@@ -923,6 +941,9 @@ func offendFunctions(t *template) []string {
 		shared := roles[role]
 		roles[role] = true
 		_, reserved := f.Properties["ReservedConcurrentExecutions"]
+		if i >= 0 && t.topo.Functions[i].Memory > 0 && f.number("MemorySize") != float64(t.topo.Functions[i].Memory) {
+			return false
+		}
 		return i >= 0 && f.number("Timeout") == t.topo.Functions[i].Timeout.Seconds() && !shared &&
 			f.get("Runtime") == "provided.al2023" && f.get("Handler") == "bootstrap" && f.get("LoggingConfig.LogFormat") == "JSON" &&
 			group != nil && group.get("LogGroupName") == "/aws/lambda/"+t.topo.Functions[i].AWSName &&
@@ -967,10 +988,17 @@ func offendEnvironment(t *template) []string {
 		if f.DeadLetter != "" {
 			want["CALLBOARD_DEAD_LETTER_QUEUE_URL"] = ref("AWS::SQS::Queue", "QueueName", f.DeadLetter)
 		}
+		own, isOwn := t.conf.Functions[f.Name]
+		if isOwn {
+			want["CALLBOARD_FUNCTION"] = f.Name
+		}
+		for name, value := range own.Environment {
+			want[name] = value
+		}
 		_, r := t.named("AWS::Lambda::Function", "FunctionName", f.AWSName)
 		got, _ := r.get("Environment.Variables").(object)
 		got = maps.Clone(got)
-		if slices.Contains(publishers, f.Name) {
+		if slices.Contains(publishers, f.Name) || isOwn && f.DeadLetter != "" {
 			if arns := text(got["CALLBOARD_TOPIC_ARN_PREFIX"]); arns != prefix {
 				bad = append(bad, f.Name+" has the ARN prefix "+arns)
 			}

@@ -145,7 +145,7 @@ func (b *builder) addQueues() {
 // against the stream: who reads a topic knows it before it is subscribed to, it is subscribed to before anybody publishes
 // to it, and the ingress, which starts everything, comes last. What is removed goes after all of that.
 func (b *builder) addFunctions(programs string) {
-	known := works(b.conf)
+	known := works(b.conf, b.topo)
 	for _, f := range b.topo.Functions {
 		u := known[f.Name]
 		b.functions[f.Name] = newFunction(b.stack, f, filepath.Join(programs, f.Name), b.environment(f, u), b.grants(f, u), b.key, b.options)

@@ -26,6 +26,8 @@ type Config struct {
 	Exports       []Export         `json:"exports" is:"the consumers that read events from queues of their own"`
 	API           API              `json:"api" is:"who may call the HTTP APIs"`
 	AWS           AWS              `json:"aws" is:"what is particular to AWS"`
+
+	Functions map[string]Function `json:"functions" is:"functions of your own by name"`
 }
 
 // Topic is a root topic: where its events come from, how they are verified and how their sub-topic is found.

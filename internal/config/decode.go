@@ -128,7 +128,7 @@ func (d *decoder) value(v reflect.Value, path, is string) error {
 		return d.entries(v, path, is)
 	case reflect.Slice:
 		return d.array(v, path, is)
-	case reflect.Int64:
+	case reflect.Int, reflect.Int64:
 		return d.number(v, path, is)
 	case reflect.Bool:
 		v.SetBool(kind == jsontext.KindTrue)
@@ -168,7 +168,7 @@ func (d *decoder) number(v reflect.Value, path, is string) error {
 
 func kindOf(k reflect.Kind) jsontext.Kind {
 	switch k {
-	case reflect.Int64:
+	case reflect.Int, reflect.Int64:
 		return jsontext.KindNumber
 	case reflect.Struct, reflect.Map:
 		return jsontext.KindBeginObject

@@ -16,8 +16,8 @@ var (
 
 const accountLength = 12
 
-// published checks a sub-topic that the topic itself names.
-func (v validator) published(path, name string, t Topic, sub string) {
+// publishedSubTopic checks a sub-topic that the topic itself names.
+func (v validator) publishedSubTopic(path, name string, t Topic, sub string) {
 	switch {
 	case !events.ValidTopic(name + "." + sub):
 		v.add(path, "is %q: write the sub-topic without the name of its topic, letters, digits, \"_\", \"-\" and \":\" in parts joined by dots, at most %d characters with its topic", sub, events.MaxTopicLength)

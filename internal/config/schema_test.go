@@ -118,7 +118,7 @@ func typeShape(typ reflect.Type, config reflect.StructTag) shape {
 		}
 		slices.Sort(out.Required)
 		return out
-	case reflect.Int64:
+	case reflect.Int, reflect.Int64:
 		out.Type = "integer"
 		return out
 	case reflect.Bool:

@@ -66,6 +66,7 @@ func validate(c *Config, found *problems) {
 	v.providers()
 	v.rules()
 	v.exports()
+	v.functions()
 	v.tokens()
 	if len(c.AWS.Prefix) > maxPrefix || !prefix.MatchString(c.AWS.Prefix) {
 		v.add("$.aws.prefix", "is %q: write at most %d lower-case letters, digits and \"-\", a letter first", c.AWS.Prefix, maxPrefix)
@@ -105,7 +106,7 @@ func (v validator) topic(path, name string, t Topic) {
 		v.selector(element(path+".subTopic", i), s, never, "header", "metadata")
 	}
 	for i, sub := range t.Publish {
-		v.published(element(path+".publish", i), name, t, sub)
+		v.publishedSubTopic(element(path+".publish", i), name, t, sub)
 		if slices.Contains(t.Publish[:i], sub) {
 			v.add(element(path+".publish", i), "%q is in the list twice: remove one of them", sub)
 		}
@@ -115,8 +116,14 @@ func (v validator) topic(path, name string, t Topic) {
 // profile checks that a topic has the keys its profile needs, and no others.
 func (v validator) profile(path string, t Topic) {
 	p, known := profiles[t.From]
-	if !known {
-		v.oneOf(path+".from", t.From, Senders())
+	switch name, custom := t.CustomProfile(); {
+	case custom:
+		v.customProfile(path, name)
+	case t.From == FromPublish:
+		v.publishTopic(path, t)
+		return
+	case !known:
+		v.oneOf(path+".from", t.From, append(Senders(), FromPublish))
 		return
 	}
 	if t.From == FromHMAC && t.Signature == nil {
@@ -142,6 +149,7 @@ func (v validator) verification(path string, t Topic) {
 		v.add(path+".verify", "is %q: write \"none\" if anybody may send, or leave it out", t.Verify)
 	case t.Verify == VerifyNone && t.Secrets != nil:
 		v.add(path+".secrets", "is of no use, because \"verify\" is \"none\": remove one of them")
+	case t.From == FromPublish:
 	case t.Verify == "" && t.From == FromNone:
 		v.add(path+".verify", "is missing: from \"none\" lets anybody send, so write \"verify\": \"none\"")
 		if t.Secrets != nil {
@@ -381,7 +389,7 @@ func (v validator) on(path, topic string) {
 		v.add(path, "there is no topic %q in topics: %s", root, suggest(root, sortedKeys(v.c.Topics)))
 	case isSub && (sub == "" || !events.ValidTopic(topic)):
 		v.add(path, "is %q: a sub-topic is letters, digits, \"_\", \"-\" and \":\" in parts joined by dots, at most %d characters with its topic", topic, events.MaxTopicLength)
-	case isSub && len(t.SubTopic) == 0 && t.From != "":
+	case isSub && len(t.SubTopic) == 0 && t.From != "" && !v.published(topic):
 		v.add(path, "the topic %q has no sub-topics: add \"subTopic\" to it, or listen to %q itself", root, root)
 	}
 }

@@ -80,6 +80,7 @@ var (
 	repositoryTime = duration{2, 220}
 	notifyTime     = duration{2, 12}
 	sweepTime      = duration{150, 0}
+	ownTime        = duration{2, 100} // functions of somebody's own: nobody knows; one request to an API that is near
 )
 
 // parse is what reading a payload takes of one CPU, in milliseconds a KB (docs/performance.md: 0.92 ms for 100 KB).

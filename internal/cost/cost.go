@@ -187,6 +187,8 @@ func (w *walk) subscriber(name, topic string, f flow) {
 	case topology.Notify:
 		w.function(name, f, w.batch(f), notifyTime)
 		w.add("table, by notify (DynamoDB)", f.share*NotificationUnits.usd())
+	default:
+		w.function(name, f, w.batch(f), ownTime)
 	}
 }
 
@@ -223,14 +225,20 @@ func (w *walk) queue(name string, f flow) {
 
 // function is what it takes to invoke a function with batches, and what it logs.
 func (w *walk) function(name string, f flow, batch float64, d duration) {
-	own := d.event + parse*f.size/kib*max(1, vCPU/memory(name))
-	w.add("function "+name+" (Lambda)", f.share*(priceInvocation.of(1/batch)+compute(name, d.invocation/batch+own)))
+	mb := memory(name)
+	for _, x := range w.topo.Functions {
+		if x.Name == name && x.Memory > 0 {
+			mb = float64(x.Memory)
+		}
+	}
+	own := d.event + parse*f.size/kib*max(1, vCPU/mb)
+	w.add("function "+name+" (Lambda)", f.share*(priceInvocation.of(1/batch)+compute(mb, d.invocation/batch+own)))
 	w.add(hopLogs, f.share*(logs(HopLine, 1)+logs(MetricLine, metricLines)+logs(platformLines-logOverhead, 1/batch)))
 }
 
-// compute returns what milliseconds of a function cost.
-func compute(function string, milliseconds float64) float64 {
-	return priceGBSecond.of(memory(function) / 1024 * milliseconds / 1000)
+// compute returns what milliseconds of a function with so many MB cost.
+func compute(mb, milliseconds float64) float64 {
+	return priceGBSecond.of(mb / 1024 * milliseconds / 1000)
 }
 
 // logs returns what lines of so many bytes cost.
@@ -252,7 +260,7 @@ func monthly(c *config.Config, t *topology.Topology) []item {
 		runs := hoursPerMonth * 3600 / s.Every.Seconds()
 		items = append(items, item{
 			"schedule " + s.Name + ", its runs, their reads and logs",
-			priceSchedule.of(runs) + priceInvocation.of(runs) + runs*(compute(s.Function, sweepTime.invocation)+SweepUnits.usd()+logs(platformLines-logOverhead, 1)),
+			priceSchedule.of(runs) + priceInvocation.of(runs) + runs*(compute(memory(s.Function), sweepTime.invocation)+SweepUnits.usd()+logs(platformLines-logOverhead, 1)),
 		})
 	}
 	alarms, counted := alarmMetrics(c, t), ownMetrics(c, t)

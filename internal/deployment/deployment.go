@@ -15,6 +15,7 @@ import (
 
 	"github.com/callboard/callboard/internal/awsclient"
 	"github.com/callboard/callboard/internal/config"
+	"github.com/callboard/callboard/internal/enginelink"
 	"github.com/callboard/callboard/internal/telemetry"
 	"github.com/callboard/callboard/internal/topology"
 	"github.com/callboard/callboard/pkg/events"
@@ -28,6 +29,7 @@ const (
 	IngestQueueURL     = "CALLBOARD_INGEST_QUEUE_URL"      // of the queue ingest
 	DeadLetterQueueURL = "CALLBOARD_DEAD_LETTER_QUEUE_URL" // of the function's dead letters
 	TopicARNPrefix     = "CALLBOARD_TOPIC_ARN_PREFIX"      // of all topics; the name of one follows
+	Function           = "CALLBOARD_FUNCTION"              // name of the function in the configuration, where the program is not ours
 
 	// configVariable names another configuration than the one beside the program.
 	configVariable = "CALLBOARD_CONFIG"
@@ -40,7 +42,9 @@ type Deployment struct {
 	Topology *topology.Topology
 	AWS      aws.Config
 	Metrics  *telemetry.Metrics
-	values   map[string]string
+	// Engine is that of `callboard dev`, which takes the place of AWS for a program that it runs; nil in AWS.
+	Engine *enginelink.Client
+	values map[string]string
 }
 
 // Value returns a variable that was named in [Load].
@@ -50,6 +54,9 @@ func (d *Deployment) Value(name string) string { return d.values[name] }
 // stands for it. Its error tells everything that is wrong.
 func Load(lookup func(string) (string, bool), budget awsclient.Budget, variables ...string) (*Deployment, error) {
 	d := &Deployment{values: map[string]string{}}
+	if d.Engine = enginelink.Find(lookup); d.Engine != nil {
+		return d, d.configure(lookup)
+	}
 	var errs []error
 	for _, name := range append(variables, Prefix) {
 		value, _ := lookup(name)
@@ -74,6 +81,10 @@ func Load(lookup func(string) (string, bool), budget awsclient.Budget, variables
 
 // Observe logs a hop and counts it.
 func (d *Deployment) Observe(ctx context.Context, h events.Hop) {
+	if d.Engine != nil {
+		d.Engine.Observe(ctx, h)
+		return
+	}
 	events.LogObserver{Logger: slog.Default()}.Observe(ctx, h)
 	d.Metrics.Observe(ctx, h)
 }
@@ -101,7 +112,17 @@ func (d *Deployment) configure(lookup func(string) (string, bool)) error {
 // Start runs a function in AWS Lambda: it wires what it finds in the environment and handles invocations until the
 // process ends. A function that cannot be wired says why in its log and ends.
 func Start(budget awsclient.Budget, wire func(*Deployment) (lambda.Handler, error), variables ...string) {
-	slog.SetDefault(slog.New(lambdacontext.NewLogHandler()))
+	StartAnywhere(budget, func(d *Deployment) (lambda.Handler, error) {
+		if d.Engine != nil {
+			return nil, events.Errorf(events.CodeInvalid, "callboard dev runs this function itself: remove the program in its place from \"functions\"")
+		}
+		return wire(d)
+	}, variables...)
+}
+
+// StartAnywhere is Start for a function that can also be wired to [Deployment.Engine].
+func StartAnywhere(budget awsclient.Budget, wire func(*Deployment) (lambda.Handler, error), variables ...string) {
+	slog.SetDefault(slog.New(logHandler(os.LookupEnv)))
 	d, err := Load(os.LookupEnv, budget, variables...)
 	if err != nil {
 		fail(err)
@@ -111,6 +132,14 @@ func Start(budget awsclient.Budget, wire func(*Deployment) (lambda.Handler, erro
 		fail(err)
 	}
 	lambda.Start(h)
+}
+
+// logHandler writes what Lambda reads, or the engine.
+func logHandler(lookup func(string) (string, bool)) slog.Handler {
+	if enginelink.Find(lookup) != nil {
+		return slog.NewJSONHandler(os.Stderr, nil)
+	}
+	return lambdacontext.NewLogHandler()
 }
 
 func fail(err error) {

@@ -110,6 +110,7 @@ func (b *builder) topics() {
 		}
 	}
 	b.exportTopics()
+	b.subscribers()
 	slices.SortFunc(b.Topics, func(x, y Topic) int { return cmp.Compare(x.Name, y.Name) })
 	slices.SortFunc(b.Subscriptions, func(x, y Subscription) int {
 		return cmp.Or(cmp.Compare(x.Topic, y.Topic), cmp.Compare(x.Queue, y.Queue))
@@ -182,6 +183,7 @@ func (b *builder) functions() {
 	b.exportQueues()
 	b.answers(CatalogAPI, http, b.apiTokens())
 	b.answers(NotificationsAPI, http, b.apiTokens())
+	b.own(worker)
 	b.deadLetter(QueueSubscriptionsDLQ)
 	b.Queues = append(b.Queues, b.deadLetters...)
 }
@@ -189,12 +191,13 @@ func (b *builder) functions() {
 // answers adds a function that answers HTTP.
 func (b *builder) answers(name string, timeout time.Duration, secrets []string) {
 	b.Functions = append(b.Functions, Function{
-		Name: name, AWSName: b.name(kindFunction, name, "$.aws.prefix"), Timeout: timeout, Secrets: secrets,
+		Name: name, AWSName: b.name(kindFunction, name, "$.aws.prefix"), Timeout: b.timeout(name, timeout), Secrets: secrets,
 	})
 }
 
 // reads adds a function with the queues it reads.
 func (b *builder) reads(name string, timeout time.Duration, secrets []string, sources ...source) {
+	timeout = b.timeout(name, timeout)
 	f := Function{
 		Name: name, AWSName: b.name(kindFunction, name, "$.aws.prefix"), Timeout: timeout, Secrets: secrets, DeadLetter: name + "-dlq",
 	}

@@ -63,11 +63,15 @@ func queueColumns(q Queue) []string {
 }
 
 func functionColumns(f Function) []string {
-	return []string{
+	columns := []string{
 		f.Name, f.AWSName, "timeout " + duration(f.Timeout),
 		"reads " + cmp.Or(strings.Join(f.Queues, ", "), "HTTP"),
 		"secrets " + cmp.Or(strings.Join(f.Secrets, ", "), "none"),
 	}
+	if f.Build != "" {
+		columns = append(columns, "built from "+f.Build)
+	}
+	return columns
 }
 
 // duration writes whole days, minutes or seconds.

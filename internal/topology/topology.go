@@ -122,6 +122,15 @@ type Function struct {
 	DeadLetter string
 	// Secrets are the names of the secrets it needs, or references to them.
 	Secrets []string
+
+	// Build is the folder of a program of somebody's own, as the configuration has it; "" for ours.
+	Build string
+	// Publish are the topics that a function of somebody's own may publish to.
+	Publish []string
+	// Memory is what a program of somebody's own asks for, in MB; 0 for what is usual.
+	Memory int
+	// Environment are variables that it gets beside those of the deployment.
+	Environment map[string]string
 }
 
 // LogGroup returns the name of the log group in CloudWatch that the function writes to.

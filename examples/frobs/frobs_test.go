@@ -1,0 +1,97 @@
+package frobs_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"example.com/frobs"
+
+	"github.com/callboard/callboard/pkg/events"
+	"github.com/callboard/callboard/pkg/webhook"
+)
+
+func TestProfile_Verify(t *testing.T) {
+	t.Parallel()
+	now, body := time.Now(), []byte(`{"type":"add","name":"left"}`)
+	for name, test := range map[string]struct {
+		signature string
+		good      bool
+	}{
+		"signed":        {frobs.Sign(now, body, "new"), true},
+		"with the old":  {frobs.Sign(now, body, "old"), true},
+		"other secret":  {frobs.Sign(now, body, "wrong"), false},
+		"other body":    {frobs.Sign(now, body[1:], "new"), false},
+		"too late":      {frobs.Sign(now.Add(-time.Hour), body, "new"), false},
+		"too early":     {frobs.Sign(now.Add(time.Hour), body, "new"), false},
+		"no signature":  {"", false},
+		"half a header": {"t=1", false},
+	} {
+		r := webhook.Request{Headers: events.Metadata{"frob-signature": test.signature}, Body: body, Time: now}
+		err := frobs.Profile{}.Verify(r, []string{"old", "new"})
+		if good := err == nil; good != test.good || err != nil && events.ErrorCode(err) != events.CodeForbidden {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}
+
+func TestLines(t *testing.T) {
+	t.Parallel()
+	payload, err := frobs.Lines(webhook.Request{Body: []byte("type: add\r\nname: a: b\n")})
+	if want := `{"name":"a: b","type":"add"}`; err != nil || string(payload) != want {
+		t.Errorf("%s, %v; want %s", payload, err, want)
+	}
+	if _, err := frobs.Lines(webhook.Request{Body: []byte("no line")}); events.ErrorCode(err) != events.CodeInvalid {
+		t.Errorf("error %v, want one for a body that is no list", err)
+	}
+}
+
+// published collects events.
+type published []events.Event
+
+func (p *published) Publish(_ context.Context, es ...events.Event) error {
+	*p = append(*p, es...)
+	return nil
+}
+
+func TestSync(t *testing.T) {
+	t.Parallel()
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Header.Get("Authorization") != "Bearer token":
+			w.WriteHeader(http.StatusUnauthorized)
+		case r.URL.Path == "/frobs/gone":
+			w.WriteHeader(http.StatusNotFound)
+		case r.URL.Path == "/frobs/busy":
+			w.WriteHeader(http.StatusTooManyRequests)
+		default:
+			_, _ = w.Write([]byte(`{"frob":"left","owner":"team-a"}`))
+		}
+	}))
+	t.Cleanup(api.Close)
+	for name, test := range map[string]struct {
+		payload, token, want string
+		code                 events.Code
+	}{
+		"there":     {`{"name":"left"}`, "token", `{"frob":"left","owner":"team-a"}`, ""},
+		"gone":      {`{"name":"gone"}`, "token", `{"frob":"gone","owner":""}`, ""},
+		"busy":      {`{"name":"busy"}`, "token", "", events.CodeRateLimited},
+		"old token": {`{"name":"left"}`, "old", "", events.CodeUnavailable},
+		"no frob":   {`[]`, "token", "", events.CodeInvalid},
+	} {
+		var got published
+		s := frobs.Sync{URL: api.URL, Publisher: &got, Token: func(context.Context) (string, error) { return test.token, nil }}
+		err := s.OnEvent(t.Context(), events.Event{ID: "frobs:1", Topic: "frobs.add", Payload: []byte(test.payload)})
+		if events.ErrorCode(err) != test.code {
+			t.Errorf("%s: error %v, want %q", name, err, test.code)
+		}
+		if test.want == "" && len(got) == 0 {
+			continue
+		}
+		if len(got) != 1 || string(got[0].Payload) != test.want || got[0].ID != "frob-owners:frobs:1" {
+			t.Errorf("%s: published %v, want %s", name, got, test.want)
+		}
+	}
+}

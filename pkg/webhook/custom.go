@@ -1,0 +1,54 @@
+package webhook
+
+import (
+	"maps"
+	"mime"
+	"slices"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/callboard/callboard/pkg/events"
+)
+
+// BodyParser returns the JSON document that the body of a verified webhook stands for. It fails with
+// [events.CodeInvalid] for a body that it cannot read.
+type BodyParser func(r Request) (payload []byte, err error)
+
+// MediaType returns the media type of the body in lower case and without parameters, or "".
+func (r Request) MediaType() string {
+	contentType, _ := r.Headers.Get("content-type")
+	mediaType, _, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		return ""
+	}
+	return mediaType
+}
+
+// Custom is a profile of somebody else's, held to the rules that ours keep: no secret is empty, the payload is JSON, and
+// no credential becomes metadata.
+func Custom(p Profile) Profile { return custom{p} }
+
+type custom struct{ Profile }
+
+// Verify hands on the secrets that are not empty, and refuses if there is none.
+func (c custom) Verify(r Request, secrets []string) error {
+	secrets = slices.DeleteFunc(slices.Clone(secrets), func(s string) bool { return s == "" })
+	if len(secrets) == 0 {
+		return events.Errorf(events.CodeForbidden, "the secret of the topic has no value: set it, at the sender too")
+	}
+	return c.Profile.Verify(r, secrets)
+}
+
+// Describe checks the document, and what the profile says about it.
+func (c custom) Describe(r Request, payload []byte) (Delivery, error) {
+	if !jsontext.Value(payload).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) {
+		return Delivery{}, events.Errorf(events.CodeInvalid, "the body is not valid JSON")
+	}
+	d, err := c.Profile.Describe(r, payload)
+	if err != nil {
+		return Delivery{}, err
+	}
+	d.Metadata = maps.Clone(d.Metadata)
+	maps.DeleteFunc(d.Metadata, func(name, _ string) bool { return secretHeader(name) })
+	return d, nil
+}
