@@ -36,7 +36,7 @@ test-race: ## run the tests with the race detector
 
 .PHONY: test-services
 test-services: ## run the AWS adapters against MiniStack, moto and DynamoDB Local (Python, Java, Maven)
-	tools/services/run $(GO) test -tags services ./pkg/events/awsevents ./internal/cloudtrace ./internal/table/dynamodb ./internal/secrets/awssecrets ./internal/blob/s3blob ./internal/deadletter/sqsletters
+	tools/services/run $(GO) test -tags services ./pkg/events/awsevents ./internal/once ./internal/cloudtrace ./internal/table/dynamodb ./internal/secrets/awssecrets ./internal/blob/s3blob ./internal/deadletter/sqsletters
 
 .PHONY: aws-local
 aws-local: ## deploy to an emulator of AWS on this machine and show how to send the first webhook (Python, Node)
@@ -54,16 +54,22 @@ aws-test: ## deploy the stage STAGE to where the settings of AWS lead, and run t
 infra-check: ## test the CDK app and check its template (Node, Python)
 	infra/check
 
+.PHONY: faults
+faults: ## kill the process at every call of the path, and at random under EVENTS (10000) events, and print the figures
+	@tools/faults $(or $(EVENTS),10000) $(SEED)
+
 .PHONY: vet
 vet: ## run go vet
 	$(GO) vet ./...
 	$(GO) vet -tags deployed,services ./...
 	$(GO) vet -C examples/frobs ./...
+	$(GO) vet -tags faults ./internal/fault
 
 .PHONY: lint
 lint: ## run golangci-lint, with the versions pinned in tools/go.mod
 	$(TOOL) golangci-lint run ./...
 	$(TOOL) golangci-lint run --build-tags deployed,services ./internal/... ./pkg/...
+	$(TOOL) golangci-lint run --build-tags faults ./internal/fault
 
 .PHONY: format
 format: ## format the code

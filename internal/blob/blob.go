@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/callboard/callboard/internal/fault"
 	"github.com/callboard/callboard/pkg/events"
 )
 
@@ -60,6 +61,7 @@ func (d *Dir) Close() error { return d.root.Close() }
 // Put stores data under key, in place of what was there. When it returns the blob is on the disk; before, readers
 // see the old one.
 func (d *Dir) Put(ctx context.Context, key string, data []byte) error {
+	defer fault.Call()()
 	name, err := fileName(ctx, key)
 	if err != nil {
 		return err
@@ -89,6 +91,7 @@ func (d *Dir) Put(ctx context.Context, key string, data []byte) error {
 
 // Get returns the blob under key, or an error with [events.CodeNotFound].
 func (d *Dir) Get(ctx context.Context, key string) ([]byte, error) {
+	defer fault.Call()()
 	name, err := fileName(ctx, key)
 	if err != nil {
 		return nil, err
@@ -105,6 +108,7 @@ func (d *Dir) Get(ctx context.Context, key string) ([]byte, error) {
 
 // Delete removes the blob under key, if there is one.
 func (d *Dir) Delete(ctx context.Context, key string) error {
+	defer fault.Call()()
 	name, err := fileName(ctx, key)
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
+	"github.com/callboard/callboard/internal/fault"
 	"github.com/callboard/callboard/pkg/events"
 )
 
@@ -81,6 +82,7 @@ func syncFolder(path string) error {
 // View runs fn in a read-only transaction and returns its error. What fn reads is valid only until it
 // returns. fn must not call Update: the two can wait for each other.
 func (d *DB) View(fn func(*bbolt.Tx) error) error {
+	defer fault.Call()()
 	err := d.file.View(fn)
 	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
 		return ErrClosed
@@ -99,6 +101,7 @@ func (d *DB) View(fn func(*bbolt.Tx) error) error {
 //
 // fn must not call View, Update or [runtime.Goexit], and must not keep the transaction.
 func (d *DB) Update(fn func(*bbolt.Tx) error) error {
+	defer fault.Call()()
 	c := &call{fn: fn, answer: make(chan error, 1)}
 	if !d.enqueue(c) {
 		return ErrClosed

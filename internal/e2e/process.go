@@ -5,6 +5,7 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,6 +56,9 @@ type Process struct {
 	Config string
 	Output string // what it printed on stdout after the line that says it is ready
 
+	program string   // instead of [binary]
+	env     []string // beside that of the tests
+
 	cmd    *exec.Cmd
 	log    *log
 	exited chan struct{}
@@ -89,10 +93,20 @@ func (l *log) String() string {
 // launch runs the program with the arguments and waits until it says that it is ready.
 func launch(tb testing.TB, p *Process, args ...string) *Process {
 	tb.Helper()
+	if !p.begin(tb, args...) {
+		tb.Fatalf("callboard %s did not start:\n%s", args[0], p.log)
+	}
+	p.remember(tb)
+	return p
+}
+
+// begin is launch for a process that may end before it is ready. It tells whether it is.
+func (p *Process) begin(tb testing.TB, args ...string) (ready bool) {
+	tb.Helper()
 	p.log, p.exited, p.client, p.canary = &log{}, make(chan struct{}), &http.Client{Timeout: patience}, newCanary()
 	p.canaries = map[string]string{p.canary: "the value of a header"}
-	p.cmd = exec.CommandContext(context.WithoutCancel(tb.Context()), binary, args...)
-	p.cmd.Stderr = p.log
+	p.cmd = exec.CommandContext(context.WithoutCancel(tb.Context()), cmp.Or(p.program, binary), args...)
+	p.cmd.Stderr, p.cmd.Env = p.log, append(os.Environ(), p.env...)
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
 		tb.Fatal(err)
@@ -123,11 +137,7 @@ func launch(tb testing.TB, p *Process, args ...string) *Process {
 			tb.Logf("log of the process:\n%s", tail(p.log.String(), 40))
 		}
 	})
-	if p.URL == "" {
-		tb.Fatalf("callboard %s did not start:\n%s", args[0], p.log)
-	}
-	p.remember(tb)
-	return p
+	return p.URL != ""
 }
 
 func tail(s string, n int) string {

@@ -43,6 +43,11 @@ type transport struct {
 
 func (tr *transport) Subscribe(t testing.TB, id string, topics []string, s events.Subscriber) {
 	t.Helper()
+	tr.SubscribeWithin(t, time.Minute, id, topics, s)
+}
+
+func (tr *transport) SubscribeWithin(t testing.TB, limit time.Duration, id string, topics []string, s events.Subscriber) {
+	t.Helper()
 	for _, spec := range []QueueSpec{
 		{Name: id + "-dlq", Visibility: time.Minute},
 		{Name: id, Visibility: time.Minute, MaxReceives: 5, DeadLetter: id + "-dlq"},
@@ -60,7 +65,7 @@ func (tr *transport) Subscribe(t testing.TB, id string, topics []string, s event
 	tr.subs = append(tr.subs, id)
 	tr.mu.Unlock()
 	m := &mapping{
-		queues: tr.Queues, queue: id, function: id, timeout: time.Minute, batchSize: 10, concurrency: 2,
+		queues: tr.Queues, queue: id, function: id, timeout: limit, batchSize: 10, concurrency: 2,
 		observer: events.LogObserver{Logger: discard},
 		handler: &events.Batch{
 			Function: id, Subscriber: s, Queue: control{tr.Queues, id + "-dlq"},

@@ -68,6 +68,17 @@ func TestSecurity_TestsExist(t *testing.T) {
 	}
 }
 
+func TestReliability_TestsExist(t *testing.T) {
+	t.Parallel()
+	citations, wrong := unknown(read(t, "../../docs/reliability.md"))
+	for _, w := range wrong {
+		t.Error(w)
+	}
+	if citations < 15 {
+		t.Errorf("only %d tests are cited; are they written `folder TestName`?", citations)
+	}
+}
+
 func TestSecurity_FindsMissingTests(t *testing.T) {
 	t.Parallel()
 	_, wrong := unknown("`pkg/webhook TestHMAC`, `pkg/webhook\nTestNone`, `pkg/none TestHMAC`, `infra/stack TestRules/queues are encrypted`, " +

@@ -63,7 +63,7 @@ type transport struct {
 	topics    map[string]bool
 	queues    map[string]*queue // by the id of the subscriber
 	changed   chan struct{}     // closed when a queue has changed
-	published map[string]int    // events by topic
+	published map[string]int    // how often an event was published, by topic and ID
 	groups    map[string]string // of the messages of events, by ID
 }
 
@@ -119,7 +119,7 @@ func (tr *transport) Publish(ctx context.Context, es ...events.Event) error {
 	defer tr.mu.Unlock()
 	for i, e := range es {
 		if events.PublishErrorOf(err, i) == nil {
-			tr.published[e.Topic]++
+			tr.published[e.Topic+" "+e.ID]++
 		}
 	}
 	return err
@@ -132,9 +132,10 @@ type queue struct {
 	url, arn  string
 	deadURL   string
 	batch     *events.Batch
+	limit     time.Duration // of an invocation; 0 for none
 
-	handled map[string]bool // the events whose messages were deleted, by topic and ID: a publish that is tried again makes two of one
-	parked  int             // messages that the function has sent to the dead-letter queue
+	handled map[string]int // how many messages of an event were deleted, by topic and ID
+	parked  int            // messages that the function has sent to the dead-letter queue
 	dead    []events.Message
 }
 
@@ -169,12 +170,17 @@ func (tr *transport) createQueue(t testing.TB, name string, attributes map[strin
 
 func (tr *transport) Subscribe(t testing.TB, id string, topics []string, s events.Subscriber) {
 	t.Helper()
+	tr.SubscribeWithin(t, 0, id, topics, s)
+}
+
+func (tr *transport) SubscribeWithin(t testing.TB, limit time.Duration, id string, topics []string, s events.Subscriber) {
+	t.Helper()
 	deadURL, deadARN := tr.createQueue(t, id+"-dlq", nil)
 	url, arn := tr.createQueue(t, id, map[string]string{
 		"VisibilityTimeout": "60",
 		"RedrivePolicy":     fmt.Sprintf(`{"deadLetterTargetArn":%q,"maxReceiveCount":"5"}`, deadARN),
 	})
-	q := &queue{transport: tr, topics: topics, url: url, arn: arn, deadURL: deadURL, handled: map[string]bool{}}
+	q := &queue{transport: tr, topics: topics, url: url, arn: arn, deadURL: deadURL, limit: limit, handled: map[string]int{}}
 	q.batch = &events.Batch{
 		Function: id, Subscriber: s, Backoff: []time.Duration{0}, // at once: the default would take minutes
 		Queue: parking{&awsevents.Queue{Client: tr.sqs, DeadLetterURL: deadURL}, q},
@@ -232,13 +238,13 @@ func (q *queue) poll(ctx context.Context) error {
 	for _, m := range messages {
 		batch.Records = append(batch.Records, q.record(m))
 	}
-	response := q.batch.Handle(ctx, batch)
+	response := q.handle(ctx, batch)
 	var entries []types.DeleteMessageBatchRequestEntry
 	var ids []string
 	for i, r := range batch.Records {
 		if !slices.Contains(response.BatchItemFailures, events.SQSItemFailure{ItemIdentifier: r.MessageID}) {
 			entries = append(entries, types.DeleteMessageBatchRequestEntry{Id: new(fmt.Sprint(i)), ReceiptHandle: &r.ReceiptHandle})
-			ids = append(ids, r.MessageAttributes[events.AttributeTopic].StringValue+" "+r.MessageAttributes[events.AttributeID].StringValue)
+			ids = append(ids, eventOf(r.Message()))
 		}
 	}
 	if len(entries) == 0 {
@@ -253,10 +259,24 @@ func (q *queue) poll(ctx context.Context) error {
 	}
 	q.change(func() {
 		for _, id := range ids {
-			q.handled[id] = true
+			q.handled[id]++
 		}
 	})
 	return nil
+}
+
+func (q *queue) handle(ctx context.Context, batch events.SQSEvent) events.SQSResponse {
+	if q.limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, q.limit)
+		defer cancel()
+	}
+	return q.batch.Handle(ctx, batch)
+}
+
+// eventOf names the event of a message, by topic and ID.
+func eventOf(m events.Message) string {
+	return m.Attributes[events.AttributeTopic].StringValue + " " + m.Attributes[events.AttributeID].StringValue
 }
 
 // pollDead empties the dead-letter queue into q.dead.
@@ -300,20 +320,24 @@ func (q *queue) change(f func()) {
 }
 
 // done tells whether everything that was published is handled or a dead letter, and every dead letter is in q.dead.
-// A parked message is both: it is parked before it is deleted from its queue.
+// A parked message is both: it is parked before it is deleted from its queue. There may be more messages than were
+// published, for a publish that is tried again makes two of one.
 func (q *queue) done() bool {
-	want, parked, redriven := 0, 0, 0
-	for _, topic := range q.topics {
-		want += q.transport.published[topic]
-	}
+	parked, redriven := 0, map[string]int{}
 	for _, m := range q.dead {
 		if m.Attributes[events.AttributeParkedReason].StringValue != "" {
 			parked++
 		} else {
-			redriven++
+			redriven[eventOf(m)]++
 		}
 	}
-	return len(q.handled)+redriven == want && parked == q.parked
+	for event, want := range q.transport.published {
+		topic, _, _ := strings.Cut(event, " ")
+		if slices.Contains(q.topics, topic) && q.handled[event]+redriven[event] < want {
+			return false
+		}
+	}
+	return parked == q.parked
 }
 
 func (tr *transport) Drain(ctx context.Context) error {

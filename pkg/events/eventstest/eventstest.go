@@ -52,6 +52,15 @@ func Run(t *testing.T, open func(t *testing.T) Transport) {
 		{"Defer", testDefer},
 		{"PartialPublish", testPartialPublish},
 		{"SizeLimit", testSizeLimit},
+		{"Duplicates", testDuplicates},
+		{"Parallel", testParallel},
+		{"PartialFailures", testPartialFailures},
+		{"LargeBatch", testLargeBatch},
+		{"UnusualMetadata", testUnusualMetadata},
+		{"Groups", testGroups},
+		{"TraceParent", testTraceParent},
+		{"OutOfTime", testOutOfTime},
+		{"Troubles", testTroubles},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

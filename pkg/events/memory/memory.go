@@ -24,6 +24,7 @@ var defaultBackoff = []time.Duration{10 * time.Millisecond, 100 * time.Milliseco
 type Broker struct {
 	backoff []time.Duration
 	encoder events.Encoder
+	timeout time.Duration
 
 	mu     sync.Mutex
 	queues []*queue
@@ -40,6 +41,10 @@ func WithBackoff(d ...time.Duration) Option { return func(b *Broker) { b.backoff
 
 // WithMaxSize sets the largest message, in bytes as AWS counts them, in the place of [events.MaxMessageSize].
 func WithMaxSize(bytes int) Option { return func(b *Broker) { b.encoder.MaxSize = bytes } }
+
+// WithTimeout sets how long a subscriber has for the events that it gets at once, as a function has a timeout: the
+// last 2 seconds of it are for those that are left (see [events.Batch]). Without it there is no limit.
+func WithTimeout(d time.Duration) Option { return func(b *Broker) { b.timeout = d } }
 
 // New returns a broker without subscribers.
 func New(opts ...Option) *Broker {
@@ -88,7 +93,7 @@ func (b *Broker) Subscribe(id string, topics []string, s events.Subscriber) erro
 	if b.queue(id) != nil {
 		return events.Errorf(events.CodeConflict, "there is already a subscriber %q", id)
 	}
-	q := &queue{id: id, topics: topics, wake: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{})}
+	q := &queue{id: id, topics: topics, timeout: b.timeout, wake: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{})}
 	q.idle = sync.NewCond(&q.mu)
 	q.batch = &events.Batch{Function: id, Subscriber: s, Queue: q, Backoff: b.backoff}
 	b.queues = append(b.queues, q)
@@ -161,6 +166,7 @@ type queue struct {
 	id      string
 	topics  []string
 	batch   *events.Batch
+	timeout time.Duration // 0 for none
 	wake    chan struct{}
 	stop    chan struct{}
 	stopped chan struct{}
@@ -200,7 +206,7 @@ func (q *queue) run() {
 		}
 		batch, wait := q.receive()
 		if len(batch) > 0 {
-			q.settle(batch, q.batch.Handle(context.Background(), sqsEvent(batch)))
+			q.settle(batch, q.handle(batch))
 			continue
 		}
 		timer := time.NewTimer(wait)
@@ -211,6 +217,16 @@ func (q *queue) run() {
 		}
 		timer.Stop()
 	}
+}
+
+func (q *queue) handle(batch []*message) events.SQSResponse {
+	ctx := context.Background()
+	if q.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, q.timeout)
+		defer cancel()
+	}
+	return q.batch.Handle(ctx, sqsEvent(batch))
 }
 
 // receive returns the messages that are due, or how long to wait for the next one.

@@ -12,23 +12,37 @@ import (
 
 type transport struct{ *memory.Broker }
 
-func (tr transport) Subscribe(t testing.TB, id string, topics []string, s events.Subscriber) {
+func newTransport(t *testing.T) *transport {
+	t.Helper()
+	b := memory.New(memory.WithBackoff(time.Millisecond))
+	t.Cleanup(func() { _ = b.Close() })
+	return &transport{b}
+}
+
+// SubscribeWithin is for the first subscriber: the limit is that of a broker.
+func (tr *transport) SubscribeWithin(t testing.TB, limit time.Duration, id string, topics []string, s events.Subscriber) {
+	t.Helper()
+	_ = tr.Close()
+	*tr = transport{memory.New(memory.WithBackoff(time.Millisecond), memory.WithTimeout(limit))}
+	t.Cleanup(func() { _ = tr.Close() })
+	tr.Subscribe(t, id, topics, s)
+}
+
+func (tr *transport) Subscribe(t testing.TB, id string, topics []string, s events.Subscriber) {
 	t.Helper()
 	if err := tr.Broker.Subscribe(id, topics, s); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (tr transport) DeadLetters(_ testing.TB, id string) []events.Message {
+func (tr *transport) DeadLetters(_ testing.TB, id string) []events.Message {
 	return tr.Broker.DeadLetters(id)
 }
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	eventstest.Run(t, func(t *testing.T) eventstest.Transport {
-		b := memory.New(memory.WithBackoff(time.Millisecond))
-		t.Cleanup(func() { _ = b.Close() })
-		return transport{b}
+		return newTransport(t)
 	})
 }
 
