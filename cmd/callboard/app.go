@@ -81,6 +81,7 @@ func (a *app) handler(ctx context.Context, f topology.Function) (embedded.Handle
 	case topology.Ingress:
 		return &ingress.Handler{
 			Topics: ingress.Topics(a.conf, a.topo), Queue: ingestQueue{a.engine.Queues}, Secrets: a.engine.Secrets, Observer: a.observer,
+			Bucket: a.engine.Bucket(),
 		}, nil
 	case topology.SQSPublisher:
 		return a.batch(f, sqspublisher.New(a.engine.Queues)), nil
@@ -119,5 +120,5 @@ func (a *app) catalogSync(f topology.Function, store *catalogstore.Store) (embed
 
 // batch feeds a subscriber from the queues of a function.
 func (a *app) batch(f topology.Function, s events.Subscriber) *events.Batch {
-	return &events.Batch{Function: f.Name, Subscriber: s, Queue: a.engine.Queue(f.DeadLetter), Observer: a.observer}
+	return &events.Batch{Function: f.Name, Subscriber: s, Queue: a.engine.Queue(f.DeadLetter), Observer: a.observer, Bucket: a.engine.Bucket()}
 }

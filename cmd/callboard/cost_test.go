@@ -298,6 +298,18 @@ func TestCost_Bytes(t *testing.T) {
 	}
 	near(t, "Attributes", cost.Attributes, m.Size()-len(payload))
 
+	large := webhookEvent("github.push", append([]byte(`{}`), bytes.Repeat([]byte(" "), 1<<20)...))
+	dir, err := blob.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = dir.Close() }()
+	claim, err := events.Encoder{Bucket: &events.Bucket{Name: "callboard-111122223333-eu-west-1", Store: dir}}.Offload(t.Context(), large)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near(t, "ClaimCheck", cost.ClaimCheck, claim.Size()-(m.Size()-len(payload)))
+
 	hop := events.Hop{
 		Time: time.Now(), Event: "github:72d3162e-cc78-11e3-81ab-4c9367dc0958", Topic: "github.push", Function: "catalog-sync",
 		Outcome: events.OutcomeOK, Milliseconds: 12.345678, Accepted: time.Now().Add(-time.Second),

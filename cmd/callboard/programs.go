@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/callboard/callboard/internal/embedded"
@@ -53,7 +54,7 @@ func (p *programs) handler(ctx context.Context, f topology.Function) (embedded.H
 	}
 	environment := append(os.Environ(),
 		enginelink.URL+"="+url, enginelink.Token+"="+token, "CALLBOARD_CONFIG="+config, "CALLBOARD_PREFIX="+p.app.conf.AWS.Prefix,
-		"CALLBOARD_FUNCTION="+f.Name, "AWS_LAMBDA_FUNCTION_NAME="+f.AWSName,
+		enginelink.Bucket+"="+p.app.engine.Bucket().Name, "CALLBOARD_FUNCTION="+f.Name, "AWS_LAMBDA_FUNCTION_NAME="+f.AWSName,
 	)
 	for name, value := range f.Environment {
 		environment = append(environment, name+"="+value)
@@ -135,6 +136,22 @@ func (s *services) Values(ctx context.Context, name string) ([]string, error) {
 		return nil, events.Errorf(events.CodeForbidden, "the function %s may not read the secret %q: add it to its \"secrets\"", s.function.Name, name)
 	}
 	return s.app.engine.Secrets.Values(ctx, name)
+}
+
+// Put implements [events.BlobStore]. Nothing that is there is written again: keys are random.
+func (s *services) Put(ctx context.Context, key string, data []byte) error {
+	if s.function.Name != topology.Ingress || !strings.HasPrefix(key, events.PayloadPrefix) {
+		return events.Errorf(events.CodeForbidden, "the function %s may not store %q", s.function.Name, key)
+	}
+	return s.app.engine.Blobs.Put(ctx, key, data)
+}
+
+// Get implements [events.BlobStore].
+func (s *services) Get(ctx context.Context, key string) ([]byte, error) {
+	if s.function.Name == topology.Ingress || !strings.HasPrefix(key, events.PayloadPrefix) {
+		return nil, events.Errorf(events.CodeForbidden, "the function %s may not read %q", s.function.Name, key)
+	}
+	return s.app.engine.Blobs.Get(ctx, key)
 }
 
 // Observe implements [events.Observer].

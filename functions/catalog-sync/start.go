@@ -47,7 +47,8 @@ func Start() {
 		}
 		batch := &events.Batch{
 			Function: topology.CatalogSync, Subscriber: sync, Observer: d,
-			Queue: &awsevents.Queue{Client: sqs.NewFromConfig(d.AWS), DeadLetterURL: d.Value(deployment.DeadLetterQueueURL)},
+			Queue:  &awsevents.Queue{Client: sqs.NewFromConfig(d.AWS), DeadLetterURL: d.Value(deployment.DeadLetterQueueURL)},
+			Bucket: s3blob.Bucket(d.AWS, d.Value(deployment.Bucket)),
 		}
 		// A token that is missing is counted before an event needs it.
 		watch := func(ctx context.Context) {

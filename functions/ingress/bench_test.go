@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -20,12 +21,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/callboard/callboard/functions/ingress"
 	"github.com/callboard/callboard/internal/awsclient"
+	"github.com/callboard/callboard/internal/blob/s3blob"
 	"github.com/callboard/callboard/internal/deployment"
 	"github.com/callboard/callboard/internal/telemetry"
 	"github.com/callboard/callboard/pkg/events"
@@ -86,7 +90,8 @@ func deliveries(b *testing.B, measure func(b *testing.B, payload, body []byte)) 
 func BenchmarkIngress(b *testing.B) {
 	deliveries(b, func(b *testing.B, payload, body []byte) {
 		h := newHandler(&world{})
-		h.Queue, h.Secrets, h.Observer, h.MaxSize = nothing{}, nothing{}, nothing{}, events.MaxSQSMessageSize
+		h.Queue, h.Secrets, h.Observer = nothing{}, nothing{}, nothing{}
+		inline(h)
 		beside(b, len(body), func() { accept(b, h, payload) }, func() {
 			if !floor(payload) {
 				b.Fatal("refused")
@@ -99,32 +104,13 @@ func BenchmarkIngress(b *testing.B) {
 // the queue, beside the floor and the same call of the SDK made alone. SQS is a server in this process.
 func BenchmarkIngressSend(b *testing.B) {
 	deliveries(b, func(b *testing.B, payload, body []byte) {
-		url := fakeSQS(b, body) + "/0/ingest"
-		cfg, err := awsclient.Config(func(name string) (string, bool) {
-			value, ok := map[string]string{
-				"AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_SESSION_TOKEN": "test",
-				"AWS_ENDPOINT_URL": strings.TrimSuffix(url, "/0/ingest"),
-			}[name]
-			return value, ok
-		}, awsclient.Interactive)
-		if err != nil {
-			b.Fatal(err)
-		}
-		client := sqs.NewFromConfig(cfg)
-		nowhere, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-		if err != nil {
-			b.Fatal(err)
-		}
-		log := slog.Default()
-		slog.SetDefault(slog.New(slog.NewJSONHandler(nowhere, nil)))
-		b.Cleanup(func() {
-			slog.SetDefault(log)
-			_ = nowhere.Close()
-		})
-
+		endpoint := fakeSQS(b, body)
+		url := endpoint + "/0/ingest"
+		client := sqs.NewFromConfig(clientConfig(b, endpoint))
 		var sent capture
 		h := newHandler(&world{})
-		h.Queue, h.Secrets, h.Observer, h.MaxSize = &sent, nothing{}, nothing{}, events.MaxSQSMessageSize
+		h.Queue, h.Secrets, h.Observer = &sent, nothing{}, nothing{}
+		inline(h)
 		accept(b, h, payload)
 		in := &sqs.SendMessageInput{
 			QueueUrl: &url, MessageBody: &sent.Body, MessageGroupId: &sent.GroupID, MessageAttributes: map[string]types.MessageAttributeValue{},
@@ -133,7 +119,7 @@ func BenchmarkIngressSend(b *testing.B) {
 			in.MessageAttributes[name] = types.MessageAttributeValue{DataType: &a.DataType, StringValue: &a.StringValue}
 		}
 		h.Queue = &awsevents.Sender{Client: client, URL: url}
-		h.Observer = &deployment.Deployment{Metrics: &telemetry.Metrics{Prefix: "callboard", Out: nowhere}}
+		h.Observer = discarding(b)
 		beside(b, len(body), func() { accept(b, h, payload) }, func() {
 			if !floor(payload) {
 				b.Fatal("refused")
@@ -143,6 +129,109 @@ func BenchmarkIngressSend(b *testing.B) {
 			}
 		})
 	})
+}
+
+// BenchmarkIngressClaimCheck measures the function with events that are too large for a message, beside the floor and the
+// same two calls of the SDK made alone. S3 and SQS are a server in this process.
+func BenchmarkIngressClaimCheck(b *testing.B) {
+	claimChecks(b, func(b *testing.B, h *ingress.Handler, payload, body []byte, endpoint string) {
+		cfg := clientConfig(b, endpoint)
+		objects, queue, url := s3blob.New(cfg, "blobs"), sqs.NewFromConfig(cfg), endpoint+"/0/ingest"
+		var sent capture
+		h.Queue = &sent
+		accept(b, h, payload)
+		in := &sqs.SendMessageInput{QueueUrl: &url, MessageBody: &sent.Body, MessageGroupId: &sent.GroupID, MessageAttributes: map[string]types.MessageAttributeValue{}}
+		for name, a := range sent.Attributes {
+			in.MessageAttributes[name] = types.MessageAttributeValue{DataType: &a.DataType, StringValue: &a.StringValue}
+		}
+		h.Queue = &awsevents.Sender{Client: queue, URL: url}
+		beside(b, len(body), func() { accept(b, h, payload) }, func() {
+			if !floor(payload) {
+				b.Fatal("refused")
+			}
+			if err := objects.Put(b.Context(), "events/x", body); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := queue.SendMessage(b.Context(), in); err != nil {
+				b.Fatal(err)
+			}
+		})
+	})
+}
+
+// BenchmarkClaimCheck measures an event that goes into the bucket beside the same event in a message, where the queue takes
+// both: what is called floor is the message.
+func BenchmarkClaimCheck(b *testing.B) {
+	claimChecks(b, func(b *testing.B, h *ingress.Handler, payload, body []byte, endpoint string) {
+		if len(body) > events.MaxSQSMessageSize {
+			b.Skip("larger than a message can be")
+		}
+		other := *h
+		other.Topics = maps.Clone(h.Topics)
+		inline(&other)
+		beside(b, len(body), func() { accept(b, h, payload) }, func() { accept(b, &other, payload) })
+	})
+}
+
+// claimChecks measures with pushes that are too large for a message, and a handler as it is in AWS.
+func claimChecks(b *testing.B, measure func(b *testing.B, h *ingress.Handler, payload, body []byte, endpoint string)) {
+	for _, size := range []struct {
+		name  string
+		bytes int
+	}{{"300KB", 300 << 10}, {"1MB", events.MaxSQSMessageSize - 1000}, {"5MB", 5 << 20}} {
+		body := benchmarkBody(size.bytes)
+		headers := map[string]string{
+			"content-type": "application/json", "x-github-event": "push", "x-github-delivery": "72d3162e-cc78-11e3-81ab-4c9367dc0958",
+			"x-hub-signature-256": webhook.GitHubSignature.Sign(body, secret),
+		}
+		payload := invocation("POST", "github", headers, body, false)
+		b.Run(size.name, func(b *testing.B) {
+			endpoint := fakeAWS(b, body)
+			cfg := clientConfig(b, endpoint)
+			h := newHandler(&world{})
+			h.Secrets, h.Observer = nothing{}, discarding(b)
+			h.Queue, h.Bucket = &awsevents.Sender{Client: sqs.NewFromConfig(cfg), URL: endpoint + "/0/ingest"}, s3blob.Bucket(cfg, "blobs")
+			measure(b, h, payload, body, endpoint)
+		})
+	}
+}
+
+// clientConfig is that of the clients of the function, for a server in the place of AWS.
+func clientConfig(b *testing.B, endpoint string) aws.Config {
+	cfg, err := awsclient.Config(func(name string) (string, bool) {
+		value, ok := map[string]string{
+			"AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_SESSION_TOKEN": "test",
+			"AWS_ENDPOINT_URL": endpoint,
+		}[name]
+		return value, ok
+	}, awsclient.Interactive)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return cfg
+}
+
+// discarding is the observer of a deployment, with its log and its metrics, neither of which goes anywhere.
+func discarding(b *testing.B) events.Observer {
+	nowhere, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	log := slog.Default()
+	slog.SetDefault(slog.New(slog.NewJSONHandler(nowhere, nil)))
+	b.Cleanup(func() {
+		slog.SetDefault(log)
+		_ = nowhere.Close()
+	})
+	return &deployment.Deployment{Metrics: &telemetry.Metrics{Prefix: "callboard", Out: nowhere}}
+}
+
+// inline lets a handler send what a queue takes.
+func inline(h *ingress.Handler) {
+	for name, topic := range h.Topics {
+		topic.Limit = events.MaxSQSMessageSize
+		h.Topics[name] = topic
+	}
 }
 
 // capture keeps the last message.
@@ -160,6 +249,31 @@ func fakeSQS(b *testing.B, body []byte) string {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "application/x-amz-json-1.0")
 		_, _ = io.WriteString(w, answer)
+	}))
+	b.Cleanup(s.Close)
+	return s.URL
+}
+
+// fakeAWS takes every object and every message, and answers as SQS does to a message with this body or to a small one: the
+// SDK compares the MD5.
+func fakeAWS(b *testing.B, body []byte) string {
+	whole := fmt.Sprintf("%x", md5.Sum(body))
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sum := whole
+		if r.Method == http.MethodPut || r.ContentLength > int64(len(body)) {
+			_, _ = io.Copy(io.Discard, r.Body)
+		} else {
+			var sent struct{ MessageBody string }
+			if err := json.UnmarshalRead(r.Body, &sent); err != nil {
+				http.Error(w, err.Error(), http.StatusBadRequest)
+				return
+			}
+			sum = fmt.Sprintf("%x", md5.Sum([]byte(sent.MessageBody)))
+		}
+		if r.Method != http.MethodPut {
+			w.Header().Set("Content-Type", "application/x-amz-json-1.0")
+			_, _ = fmt.Fprintf(w, `{"MessageId":"1","MD5OfMessageBody":%q}`, sum)
+		}
 	}))
 	b.Cleanup(s.Close)
 	return s.URL

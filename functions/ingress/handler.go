@@ -3,7 +3,6 @@
 package ingress
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -44,8 +43,9 @@ type Topic struct {
 	Secrets []string
 	// Allow are the addresses that may send; empty if all may.
 	Allow []netip.Prefix
-	// MaxSize is the largest message of the topic, in bytes with attributes; 0 means [events.MaxMessageSize].
-	MaxSize int
+	// Limit is the largest message, in bytes with attributes; 0 means [events.MaxMessageSize]. The payload of a larger
+	// event goes into the bucket.
+	Limit int
 	// Validators may refuse what Profile has let in.
 	Validators []Validator
 }
@@ -56,8 +56,8 @@ type Handler struct {
 	Queue    Queue
 	Secrets  Secrets
 	Observer events.Observer
-	// MaxSize is the largest message, in bytes with attributes; 0 means what every hop of the topic takes.
-	MaxSize int
+	// Bucket takes the payloads that are too large for a message.
+	Bucket *events.Bucket
 	// Parsers read bodies of media types that [webhook.Payload] does not know.
 	Parsers map[string]webhook.BodyParser
 }
@@ -85,7 +85,7 @@ func (h *Handler) Handle(ctx context.Context, r *httpapi.Request) (httpapi.Respo
 		hop.Outcome, hop.Reason, hop.Code = events.OutcomeRefused, "method "+r.Method, events.CodeMethodNotAllowed
 	default:
 		var e events.Event
-		e, verified, err = h.accept(ctx, hop.Topic, topic, hop.Time, r)
+		e, verified, err = h.accept(ctx, &hop, topic, r)
 		hop.Event, hop.TraceParent = e.ID, e.TraceParent
 		response = accepted(e.ID)
 	}
@@ -103,26 +103,26 @@ func (h *Handler) Handle(ctx context.Context, r *httpapi.Request) (httpapi.Respo
 }
 
 // accept verifies before it parses, and returns the event when the queue has it, and whether the sender is known.
-func (h *Handler) accept(ctx context.Context, name string, topic Topic, now time.Time, r *httpapi.Request) (e events.Event, verified bool, err error) {
+func (h *Handler) accept(ctx context.Context, hop *events.Hop, topic Topic, r *httpapi.Request) (e events.Event, verified bool, err error) {
 	if err := allowed(topic.Allow, r.SourceIP); err != nil {
 		return events.Event{}, false, err
 	}
-	hook := webhook.Request{Headers: r.Headers, Body: r.Body, Token: r.Parameters["token"], Time: now}
+	hook := webhook.Request{Headers: r.Headers, Body: r.Body, Token: r.Parameters["token"], Time: hop.Time}
 	err = secrets.Verify(ctx, h.Secrets, topic.Secrets, func(values [][]string) error {
 		return topic.Profile.Verify(hook, slices.Concat(values...))
 	})
 	if err != nil {
 		return events.Event{}, false, err
 	}
-	e, err = h.publish(ctx, name, topic, hook)
+	e, err = h.publish(ctx, hop, topic, hook)
 	return e, true, err
 }
 
-// publish makes an event of a verified webhook and returns it when the queue has it.
-func (h *Handler) publish(ctx context.Context, name string, topic Topic, hook webhook.Request) (events.Event, error) {
-	limit := h.limit(name)
-	if len(hook.Body) > 3*limit { // a form is at most three times its payload
-		return events.Event{}, events.Errorf(events.CodeTooLarge, "the body has %d bytes; an event takes at most %d with its metadata", len(hook.Body), limit)
+// publish makes an event of a verified webhook and returns it when the queue has it, and the bucket its payload if that
+// is too large for the queue.
+func (h *Handler) publish(ctx context.Context, hop *events.Hop, topic Topic, hook webhook.Request) (events.Event, error) {
+	if len(hook.Body) > events.MaxPayloadSize { // API Gateway would not let it through
+		return events.Event{}, events.Errorf(events.CodeTooLarge, "the body has %d bytes; at most %d are possible", len(hook.Body), events.MaxPayloadSize)
 	}
 	payload, err := h.payload(hook)
 	if err != nil {
@@ -137,16 +137,26 @@ func (h *Handler) publish(ctx context.Context, name string, topic Topic, hook we
 			return events.Event{}, err
 		}
 	}
-	e := event(name, delivery, payload, hook.Time)
+	e := event(hop.Topic, delivery, payload, hook.Time)
 	e.TraceParent = traceParent(hook)
-	m, err := events.Encoder{MaxSize: limit}.Encode(e)
+	m, err := events.Encoder{MaxSize: topic.Limit, Bucket: h.Bucket}.Offload(ctx, e)
+	if events.ErrorCode(err) == events.CodeUnavailable {
+		return events.Event{}, notStored(err)
+	}
 	if err != nil {
 		return events.Event{}, err
 	}
 	if err := h.Queue.Send(ctx, m); err != nil {
-		return events.Event{}, events.Wrap(err, events.CodeUnavailable, "the event cannot be stored at the moment; send it again")
+		return events.Event{}, notStored(err)
+	}
+	if c, ok, _ := m.ClaimCheck(); ok {
+		hop.Notes = append(hop.Notes, events.Note{Kind: events.NoteClaimCheck, Value: c.Key})
 	}
 	return e, nil
+}
+
+func notStored(err error) error {
+	return events.Wrap(err, events.CodeUnavailable, "the event cannot be stored at the moment; send it again")
 }
 
 // allowed fails unless an address is in one of the ranges, or there is none.
@@ -159,10 +169,6 @@ func allowed(ranges []netip.Prefix, address string) error {
 		return nil
 	}
 	return events.Errorf(events.CodeForbidden, "the address %.50q may not send to this topic: compare it with \"allow\" in events-config.json", address)
-}
-
-func (h *Handler) limit(topic string) int {
-	return cmp.Or(h.MaxSize, h.Topics[topic].MaxSize, events.MaxMessageSize)
 }
 
 func event(topic string, d webhook.Delivery, payload []byte, now time.Time) events.Event {

@@ -48,11 +48,25 @@ var canaries = regexp.MustCompile(`(?i)canary[\w-]*|whsec_\w*`)
 
 // world is what a fixture's handler works with, and what becomes of it.
 type world struct {
-	queueDown, secretsDown bool
+	queueDown, secretsDown, bucketDown bool
 
 	messages []events.Message
 	hops     []events.Hop
+	payloads map[string][]byte // in the bucket
 }
+
+func (w *world) Put(_ context.Context, key string, data []byte) error {
+	if w.bucketDown {
+		return events.Errorf(events.CodeInvalid, "a code that says nothing about the webhook")
+	}
+	if w.payloads == nil {
+		w.payloads = map[string][]byte{}
+	}
+	w.payloads[key] = data
+	return nil
+}
+
+func (w *world) Get(_ context.Context, key string) ([]byte, error) { return w.payloads[key], nil }
 
 func (w *world) Send(_ context.Context, m events.Message) error {
 	if w.queueDown {
@@ -96,7 +110,7 @@ func newHandler(w *world) *ingress.Handler {
 		From: config.FromBitbucketDataCenter, Profile: webhook.Unverified{Profile: webhook.BitbucketDataCenter{}},
 		Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
 	}
-	return &ingress.Handler{Queue: w, Secrets: w, Observer: w, Topics: topics}
+	return &ingress.Handler{Queue: w, Secrets: w, Observer: w, Topics: topics, Bucket: &events.Bucket{Name: "blobs", Store: w}}
 }
 
 // signer is a profile that can do what its sender does.
@@ -129,7 +143,7 @@ type fixture struct {
 //	sign-payload: live          the same, over the document in a form
 //	token: x                    the segment behind the topic
 //	flip: 3                     change this byte of the body after signing
-//	queue: down, secrets: down  the service is not there
+//	queue: down, secrets: down, bucket: down  the service is not there
 func readFixture(t *testing.T, a *txtar.Archive) fixture {
 	t.Helper()
 	f := fixture{headers: make(map[string]string), w: &world{}}
@@ -198,6 +212,8 @@ func (f *fixture) direct(t *testing.T, line string) {
 		f.w.queueDown = true
 	case "secrets":
 		f.w.secretsDown = true
+	case "bucket":
+		f.w.bucketDown = true
 	default:
 		t.Fatalf("unknown directive %q", line)
 	}
@@ -297,6 +313,7 @@ var unstable = []struct {
 }{
 	{regexp.MustCompile(`"time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"`), `"time":"TIME"`},
 	{regexp.MustCompile(`\bmsg_[0-9a-z]{8,}\b`), "MESSAGE"},
+	{regexp.MustCompile(`\bevents/[A-Z2-7]{26}\b`), "events/KEY"},
 	{regexp.MustCompile(`00-[0-9a-f]{32}-[0-9a-f]{16}-01`), "TRACEPARENT"},
 	{regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}`), "RANDOM"},
 }
@@ -329,8 +346,14 @@ func (f *fixture) outcome(t *testing.T, answer []byte) []txtar.File {
 		}
 		files = append(files, txtar.File{Name: "message", Data: []byte(b.String())})
 	}
+	for _, data := range f.w.payloads {
+		files = append(files, txtar.File{Name: "payload", Data: fmt.Appendf(nil, "in the bucket, unchanged: %v\n", bytes.Equal(data, f.body))})
+	}
 	for _, h := range f.w.hops {
 		line := fmt.Sprintf("%s %s topic=%q event=%q reason=%q\n", h.Function, h.Outcome, h.Topic, h.Event, h.Reason)
+		for _, n := range h.Notes {
+			line += n.Kind + " " + n.Value + "\n"
+		}
 		files = append(files, txtar.File{Name: "hop", Data: []byte(line)})
 	}
 	for i := range files {
@@ -346,6 +369,9 @@ func (w *world) leaks(answer []byte) []string {
 	var b bytes.Buffer
 	b.Write(answer)
 	fmt.Fprintf(&b, "%+v %+v", w.messages, w.hops)
+	for key, data := range w.payloads {
+		fmt.Fprintf(&b, " %s %s", key, data)
+	}
 	return canaries.FindAllString(b.String(), -1)
 }
 
@@ -401,6 +427,7 @@ func TestLeaks_AreFound(t *testing.T) {
 		"attribute": {world{messages: []events.Message{{Attributes: map[string]events.Attribute{"a": {StringValue: planted}}}}}, ""},
 		"hop":       {world{hops: []events.Hop{{Reason: planted}}}, ""},
 		"note":      {world{hops: []events.Hop{{Notes: []events.Note{{Value: planted}}}}}, ""},
+		"payload":   {world{payloads: map[string][]byte{"events/A": []byte(planted)}}, ""},
 	} {
 		if got := test.w.leaks([]byte(test.answer)); len(got) != 1 {
 			t.Errorf("%s: found %q, want the planted secret", name, got)

@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/callboard/callboard/internal/awsclient"
+	"github.com/callboard/callboard/internal/blob/s3blob"
 	"github.com/callboard/callboard/internal/deployment"
 	"github.com/callboard/callboard/internal/secrets/awssecrets"
 	"github.com/callboard/callboard/pkg/events/awsevents"
@@ -27,13 +28,14 @@ func Start(options ...Option) {
 		}
 		h := &Handler{Topics: topics, Parsers: x.parsers, Observer: d}
 		if d.Engine != nil {
-			h.Queue, h.Secrets = d.Engine, d.Engine
+			h.Queue, h.Secrets, h.Bucket = d.Engine, d.Engine, d.Engine.Bucket()
 			return impatient{h}, nil
 		}
 		h.Queue = &awsevents.Sender{Client: sqs.NewFromConfig(d.AWS), URL: d.Value(deployment.IngestQueueURL)}
 		h.Secrets = awssecrets.New(d.AWS, d.Config.AWS.Prefix, time.Now)
+		h.Bucket = s3blob.Bucket(awsclient.With(d.AWS, awsclient.Upload), d.Value(deployment.Bucket))
 		return impatient{h}, nil
-	}, deployment.IngestQueueURL)
+	}, deployment.IngestQueueURL, deployment.Bucket)
 }
 
 // impatient answers before the sender gives up.

@@ -32,7 +32,7 @@ var refusals = map[events.Code]row{
 	events.CodeForbidden:            {http.StatusForbidden, "the secret or signature is missing or wrong, or the address may not send", "whoever set up the webhook has to see it; a provider that turns the webhook off is right"},
 	events.CodeNotFound:             {http.StatusNotFound, "no such topic", "404 and never 410: Azure DevOps turns a subscription off at once that is answered 410"},
 	events.CodeMethodNotAllowed:     {http.StatusMethodNotAllowed, "not a POST", "the address was opened in a browser, or a redirect made a GET of a POST"},
-	events.CodeTooLarge:             {http.StatusRequestEntityTooLarge, "the event is larger than what the path takes", "a second try would be as large"},
+	events.CodeTooLarge:             {http.StatusRequestEntityTooLarge, "the event is larger than what an invocation carries", "a second try would be as large"},
 	events.CodeUnsupportedMediaType: {http.StatusUnsupportedMediaType, "another content type or charset", "a setting of the webhook; a second try would have the same"},
 }
 

@@ -23,8 +23,8 @@ func Topics(c *config.Config, t *topology.Topology) map[string]Topic {
 }
 
 // made returns a topic of the configuration with its profile.
-func made(t config.Topic, p webhook.Profile, maxSize int) Topic {
-	topic := Topic{From: t.From, Profile: p, Secrets: t.Secrets, MaxSize: maxSize}
+func made(t config.Topic, p webhook.Profile, limit int) Topic {
+	topic := Topic{From: t.From, Profile: p, Secrets: t.Secrets, Limit: limit}
 	if t.Verify == config.VerifyNone {
 		topic.Profile = webhook.Unverified{Profile: p}
 	}

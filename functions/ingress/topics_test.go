@@ -71,8 +71,8 @@ func TestTopics(t *testing.T) {
 		if name == "gitlab" { // somebody exports a sub-topic of it
 			want = 1<<20 - 4<<10
 		}
-		if topic.MaxSize != want {
-			t.Errorf("%s takes %d bytes, want %d", name, topic.MaxSize, want)
+		if topic.Limit != want {
+			t.Errorf("%s takes %d bytes, want %d", name, topic.Limit, want)
 		}
 		err := topic.Profile.Verify(webhook.Request{Headers: events.Metadata{}, Body: []byte("{}")}, []string{"a"})
 		if open := name == "none" || name == "open"; open != (err == nil) {

@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/callboard/callboard/internal/awsclient"
+	"github.com/callboard/callboard/internal/blob/s3blob"
 	"github.com/callboard/callboard/internal/catalogstore"
 	"github.com/callboard/callboard/internal/deployment"
 	"github.com/callboard/callboard/internal/inbox"
@@ -31,7 +32,8 @@ func Start() {
 				Rules: rules, Inbox: &inbox.Inbox{Table: table, Now: time.Now},
 				Catalog: catalogstore.New(table, nil), // owners and members are in the table
 			},
-			Queue: &awsevents.Queue{Client: sqs.NewFromConfig(d.AWS), DeadLetterURL: d.Value(deployment.DeadLetterQueueURL)},
+			Queue:  &awsevents.Queue{Client: sqs.NewFromConfig(d.AWS), DeadLetterURL: d.Value(deployment.DeadLetterQueueURL)},
+			Bucket: s3blob.Bucket(d.AWS, d.Value(deployment.Bucket)),
 		}, nil
-	}, deployment.Table, deployment.DeadLetterQueueURL)
+	}, deployment.Table, deployment.DeadLetterQueueURL, deployment.Bucket)
 }

@@ -13,7 +13,7 @@ type Topology interface {
 
 // New returns the subscriber of the router queues. The first rule that finds a sub-topic counts.
 func New(p events.Publisher, t Topology) *events.Router {
-	return events.SubTopicRouter(p, func(e events.Event) (string, bool) {
+	r := events.SubTopicRouter(p, func(e events.Event) (string, bool) {
 		for _, rule := range t.SubTopicRules(e.Topic) {
 			if sub, ok := rule.Select(e.Metadata, e.Payload); ok {
 				return sub, true
@@ -21,4 +21,17 @@ func New(p events.Publisher, t Topology) *events.Router {
 		}
 		return "", false
 	}, t.Wanted)
+	// A large payload is fetched only if no rule before it finds a sub-topic in the metadata.
+	r.Reads = func(e events.Event) bool {
+		for _, rule := range t.SubTopicRules(e.Topic) {
+			if rule.ReadsPayload() {
+				return true
+			}
+			if _, ok := rule.Select(e.Metadata, nil); ok {
+				return false
+			}
+		}
+		return false
+	}
+	return r
 }

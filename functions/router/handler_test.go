@@ -169,3 +169,66 @@ func TestRouter_Batch(t *testing.T) {
 		t.Errorf("events of github.ping: %v, want the third", got)
 	}
 }
+
+// countingStore keeps payloads and counts what is asked of it.
+type countingStore struct {
+	payloads map[string][]byte
+	gets     int
+}
+
+func (s *countingStore) Put(_ context.Context, key string, data []byte) error {
+	s.payloads[key] = data
+	return nil
+}
+
+func (s *countingStore) Get(_ context.Context, key string) ([]byte, error) {
+	s.gets++
+	return s.payloads[key], nil
+}
+
+// A payload that is in the bucket is fetched only where a rule looks for the sub-topic in it; the claim check goes on as
+// it came either way.
+func TestRouter_LargeEvents(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		rules    []string
+		metadata events.Metadata
+		gets     int
+		want     string
+	}{
+		"header":               {[]string{"header:x-type"}, events.Metadata{"x-type": "push"}, 0, "github.push"},
+		"header, absent":       {[]string{"header:x-type"}, nil, 0, ""},
+		"header before body":   {[]string{"header:x-type", "body:type"}, events.Metadata{"x-type": "push"}, 0, "github.push"},
+		"body after no header": {[]string{"header:x-type", "body:type"}, nil, 1, "github.add"},
+		"body before header":   {[]string{"body:type", "header:x-type"}, events.Metadata{"x-type": "push"}, 1, "github.add"},
+		"body, absent":         {[]string{"body:other", "header:x-type"}, events.Metadata{"x-type": "push"}, 1, "github.push"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := &countingStore{payloads: map[string][]byte{}}
+			bucket := &events.Bucket{Name: "b", Store: s}
+			e := eventstest.NewEvent("github", 1)
+			e.Payload, e.Metadata, e.Promoted = []byte(`{"type":"add"}`+strings.Repeat(" ", events.MaxMessageSize)), test.metadata, nil
+			m, err := events.Encoder{Bucket: bucket}.Offload(t.Context(), e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := &recorder{}
+			b := &events.Batch{Observer: &hops{}, Bucket: bucket, Subscriber: router.New(p, wants{rules: rules(t, test.rules...)})}
+			b.Handle(t.Context(), events.SQSEvent{Records: []events.SQSMessage{m.SQS("m", "r", 1)}})
+			if s.gets != test.gets {
+				t.Errorf("%d payloads were fetched, want %d", s.gets, test.gets)
+			}
+			var topics []string
+			for _, e := range p.got {
+				topics = append(topics, e.Topic)
+				if out, err := events.Encode(e); err != nil || out.Body != m.Body {
+					t.Errorf("the message is %.200s, %v; want the claim check as it came", out.Body, err)
+				}
+			}
+			if got := strings.Join(topics, " "); got != test.want {
+				t.Errorf("published to %q, want %q", got, test.want)
+			}
+		})
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/callboard/callboard/internal/awsclient"
+	"github.com/callboard/callboard/internal/blob/s3blob"
 	"github.com/callboard/callboard/internal/deployment"
 	"github.com/callboard/callboard/internal/exports"
 	"github.com/callboard/callboard/internal/topology"
@@ -22,7 +23,8 @@ func Start() {
 		}
 		return &events.Batch{
 			Function: topology.Router, Subscriber: New(publisher, d.Topology), Observer: d,
-			Queue: &awsevents.Queue{Client: sqs.NewFromConfig(d.AWS), DeadLetterURL: d.Value(deployment.DeadLetterQueueURL)},
+			Queue:  &awsevents.Queue{Client: sqs.NewFromConfig(d.AWS), DeadLetterURL: d.Value(deployment.DeadLetterQueueURL)},
+			Bucket: s3blob.Bucket(d.AWS, d.Value(deployment.Bucket)),
 		}, nil
-	}, deployment.TopicARNPrefix, deployment.DeadLetterQueueURL)
+	}, deployment.TopicARNPrefix, deployment.DeadLetterQueueURL, deployment.Bucket)
 }

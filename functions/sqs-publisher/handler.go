@@ -5,5 +5,9 @@ import "github.com/callboard/callboard/pkg/events"
 
 // New returns the subscriber of the ingest queue.
 func New(p events.Publisher) *events.Router {
-	return &events.Router{Publisher: p, Route: func(e events.Event) (string, error) { return e.Topic, nil }}
+	return &events.Router{
+		Publisher: p,
+		Route:     func(e events.Event) (string, error) { return e.Topic, nil },
+		Reads:     func(events.Event) bool { return false },
+	}
 }

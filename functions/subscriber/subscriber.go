@@ -21,7 +21,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/callboard/callboard/internal/awsclient"
+	"github.com/callboard/callboard/internal/blob/s3blob"
 	"github.com/callboard/callboard/internal/deployment"
+	"github.com/callboard/callboard/internal/exports"
 	"github.com/callboard/callboard/internal/secrets/awssecrets"
 	"github.com/callboard/callboard/internal/topology"
 	"github.com/callboard/callboard/pkg/events"
@@ -56,11 +58,14 @@ func Start(wire func(*Function) (events.Subscriber, error)) {
 		}
 		f := &Function{Name: own.Name}
 		var queue events.Queue
+		var bucket *events.Bucket
 		if d.Engine != nil {
-			f.Publisher, f.Secrets, queue = d.Engine, d.Engine, d.Engine
+			f.Publisher, f.Secrets, queue, bucket = d.Engine, d.Engine, d.Engine, d.Engine.Bucket()
 		} else {
+			bucket = s3blob.Bucket(d.AWS, d.Value(deployment.Bucket))
 			f.Publisher = &awsevents.Publisher{
 				Client: sns.NewFromConfig(d.AWS), ARNPrefix: d.Value(deployment.TopicARNPrefix), Name: d.Topology.SNSName,
+				Limit: d.Topology.Limit, Bucket: bucket, OnClaimCheck: exports.Watch(d.Topology, d),
 			}
 			f.Secrets = d.Metrics.Secrets(awssecrets.New(d.AWS, d.Config.AWS.Prefix, time.Now))
 			queue = &awsevents.Queue{Client: sqs.NewFromConfig(d.AWS), DeadLetterURL: d.Value(deployment.DeadLetterQueueURL)}
@@ -70,8 +75,8 @@ func Start(wire func(*Function) (events.Subscriber, error)) {
 		if err != nil {
 			return nil, err
 		}
-		return &events.Batch{Function: own.Name, Subscriber: s, Queue: queue, Observer: d}, nil
-	}, deployment.TopicARNPrefix, deployment.DeadLetterQueueURL)
+		return &events.Batch{Function: own.Name, Subscriber: s, Queue: queue, Observer: d, Bucket: bucket}, nil
+	}, deployment.TopicARNPrefix, deployment.DeadLetterQueueURL, deployment.Bucket)
 }
 
 // self returns the function that this process is.

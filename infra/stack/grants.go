@@ -15,35 +15,41 @@ import (
 
 // uses is what a function works with beside its queues and secrets.
 type uses struct {
-	table   []string // actions on the table; a transaction needs those of its operations
-	blobs   []string // actions on the blobs
-	publish func(topic string) bool
-	ingest  bool // sends to the ingest queue
+	table    []string // actions on the table; a transaction needs those of its operations
+	blobs    []string // actions on the blobs
+	payloads []string // actions on the payloads of large events
+	publish  func(topic string) bool
+	ingest   bool // sends to the ingest queue
 }
 
 // works returns what each function works with. The actions are those of the requests that its code makes.
 func works(c *config.Config, t *topology.Topology) map[string]uses {
 	known := map[string]uses{
-		topology.Ingress: {ingest: true},
+		topology.Ingress: {ingest: true, payloads: []string{"PutObject"}},
 		topology.SQSPublisher: {publish: func(t string) bool {
 			root, isRoot := c.Topics[t]
 			return isRoot && root.From != config.FromPublish
 		}},
-		topology.Router: {publish: func(t string) bool {
+		topology.Router: {payloads: []string{"GetObject"}, publish: func(t string) bool {
 			return len(c.Topics[root(t)].SubTopic) > 0 && t != root(t)
 		}},
 		topology.CatalogSync: {
-			table:   []string{"GetItem", "BatchGetItem", "Query", "PutItem", "DeleteItem", "BatchWriteItem"},
-			blobs:   []string{"GetObject", "PutObject", "DeleteObject"},
-			publish: func(t string) bool { return t == config.TopicCatalogChanged || t == config.TopicCatalogError },
+			table:    []string{"GetItem", "BatchGetItem", "Query", "PutItem", "DeleteItem", "BatchWriteItem"},
+			blobs:    []string{"GetObject", "PutObject", "DeleteObject"},
+			payloads: []string{"GetObject"},
+			publish:  func(t string) bool { return t == config.TopicCatalogChanged || t == config.TopicCatalogError },
 		},
-		topology.Notify:           {table: []string{"GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem"}},
+		topology.Notify:           {table: []string{"GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem"}, payloads: []string{"GetObject"}},
 		topology.CatalogAPI:       {table: []string{"GetItem", "BatchGetItem", "Query"}, blobs: []string{"GetObject"}},
 		topology.NotificationsAPI: {table: []string{"GetItem", "Query", "PutItem", "UpdateItem"}},
 	}
 	for _, f := range t.Functions {
 		if f.Build != "" && !config.InPlaceOfOurs(f.Name) {
-			known[f.Name] = uses{publish: f.MayPublish}
+			u := uses{publish: f.MayPublish, payloads: []string{"GetObject"}}
+			if len(f.Publish) > 0 {
+				u.payloads = append(u.payloads, "PutObject")
+			}
+			known[f.Name] = u
 		}
 	}
 	return known
@@ -66,7 +72,7 @@ func (b *builder) environment(f topology.Function, u uses) map[string]*string {
 	if len(u.table) > 0 {
 		variables["CALLBOARD_TABLE"] = b.table.TableName()
 	}
-	if len(u.blobs) > 0 {
+	if len(u.blobs)+len(u.payloads) > 0 {
 		variables["CALLBOARD_BUCKET"] = b.bucket.BucketName()
 	}
 	if u.ingest {
@@ -122,6 +128,9 @@ func (b *builder) grants(f topology.Function, u uses) []grant {
 			grant{"UseBlobs", prefixed("s3:", u.blobs), []*string{b.bucket.ArnForObjects(jsii.String(blobs))}},
 			// Without it S3 answers "forbidden" for a blob that is gone, and nobody could tell the one from the other.
 			grant{"MissBlobs", []string{"s3:ListBucket"}, []*string{b.bucket.BucketArn()}})
+	}
+	if len(u.payloads) > 0 { // whether one is missing or forbidden makes no difference
+		list = append(list, grant{"UsePayloads", prefixed("s3:", u.payloads), []*string{b.bucket.ArnForObjects(jsii.String(payloads))}})
 	}
 	list = append(list, b.secretGrants(f)...)
 	if b.key != nil {

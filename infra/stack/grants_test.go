@@ -21,6 +21,12 @@ var (
 		topology.CatalogSync: {"GetObject", "PutObject", "DeleteObject"},
 		topology.CatalogAPI:  {"GetObject"},
 	}
+	payloadActions = map[string][]string{
+		topology.Ingress:     {"PutObject"},
+		topology.Router:      {"GetObject"},
+		topology.CatalogSync: {"GetObject"},
+		topology.Notify:      {"GetObject"},
+	}
 	keyActions      = []string{"kms:Decrypt", "kms:GenerateDataKey"}
 	tableKeyActions = []string{"kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey", "kms:Encrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo"}
 )
@@ -52,6 +58,18 @@ func offendGrants(t *template) []string {
 		}
 	}
 	return bad
+}
+
+// mayDoToPayloads returns what a function needs of the payloads of large events: one of somebody's own reads them, and
+// stores those that it publishes.
+func mayDoToPayloads(f topology.Function) []string {
+	switch {
+	case f.Build == "" || payloadActions[f.Name] != nil:
+		return payloadActions[f.Name]
+	case len(f.Publish) > 0:
+		return []string{"GetObject", "PutObject"}
+	}
+	return []string{"GetObject"}
 }
 
 // right writes a statement; those of the CDK have no name.
@@ -86,9 +104,10 @@ func (t *template) rights(f topology.Function, traced bool) []string {
 	}
 	add("Publish", t.published(f.Name), "sns:Publish")
 	table, bucket := attribute("Table", "Arn"), attribute("Blobs", "Arn")
-	objects := `{"Fn::Join":["",[` + bucket + `,"/catalog/*"]]}`
+	objects, payloads := `{"Fn::Join":["",[`+bucket+`,"/catalog/*"]]}`, `{"Fn::Join":["",[`+bucket+`,"/events/*"]]}`
 	if t.adopted {
 		table, bucket, objects = ofAccount("dynamodb", "table/"+t.topo.Prefix+"-table"), adoptedBucket(""), adoptedBucket("/catalog/*")
+		payloads = adoptedBucket("/events/*")
 	}
 	if actions := tableActions[f.Name]; actions != nil {
 		add("UseTable", []string{table}, prefixed("dynamodb:", actions)...)
@@ -96,6 +115,9 @@ func (t *template) rights(f topology.Function, traced bool) []string {
 	if actions := blobActions[f.Name]; actions != nil {
 		add("UseBlobs", []string{objects}, prefixed("s3:", actions)...)
 		add("MissBlobs", []string{bucket}, "s3:ListBucket")
+	}
+	if actions := mayDoToPayloads(f); actions != nil {
+		add("UsePayloads", []string{payloads}, prefixed("s3:", actions)...)
 	}
 	secrets, parameters := t.secretARNs(f)
 	add("ReadSecrets", secrets, "secretsmanager:GetSecretValue")

@@ -24,6 +24,10 @@ var wildcards = map[string]string{
 	`s3:GetObject {"Fn::Join":["",[{"Fn::GetAtt":["Blobs","Arn"]},"/catalog/*"]]}`:                               "the keys of blobs are made while it runs",
 	`s3:DeleteObject,s3:GetObject,s3:PutObject ` + adoptedBucket("/catalog/*"):                                   "the keys of blobs are made while it runs",
 	`s3:GetObject ` + adoptedBucket("/catalog/*"):                                                                "the keys of blobs are made while it runs",
+	`s3:PutObject {"Fn::Join":["",[{"Fn::GetAtt":["Blobs","Arn"]},"/events/*"]]}`:                                "the keys of payloads are made while it runs",
+	`s3:GetObject {"Fn::Join":["",[{"Fn::GetAtt":["Blobs","Arn"]},"/events/*"]]}`:                                "the keys of payloads are made while it runs",
+	`s3:PutObject ` + adoptedBucket("/events/*"):                                                                 "the keys of payloads are made while it runs",
+	`s3:GetObject ` + adoptedBucket("/events/*"):                                                                 "the keys of payloads are made while it runs",
 	`secretsmanager:GetSecretValue ` + ofAccount("secretsmanager", "secret:callboard-dev/builds-webhook-??????"): "Secrets Manager chooses the last six characters",
 	`secretsmanager:GetSecretValue ` + ofAccount("secretsmanager", "secret:callboard-dev/frobs-api-??????"):      "Secrets Manager chooses the last six characters",
 	`secretsmanager:GetSecretValue ` + ofAccount("secretsmanager", "secret:callboard-dev/ghe-token-??????"):      "Secrets Manager chooses the last six characters",
@@ -191,6 +195,7 @@ var rules = []rule{
 	{name: "functions know where things are", offenders: offendEnvironment, breaks: map[string]func(*template){
 		"prefix": func(t *template) { variables(t, "Router")["CALLBOARD_PREFIX"] = "other" },
 		"table":  func(t *template) { delete(variables(t, "Notify"), "CALLBOARD_TABLE") },
+		"bucket": func(t *template) { delete(variables(t, "Ingress"), "CALLBOARD_BUCKET") },
 		"queue": func(t *template) {
 			variables(t, "Ingress")["CALLBOARD_INGEST_QUEUE_URL"] = object{"Ref": t.ids("AWS::SQS::Queue")[0]}
 		},
@@ -292,6 +297,31 @@ var rules = []rule{
 		},
 		"billing": func(t *template) { t.Resources["Table"].Properties["BillingMode"] = "PROVISIONED" },
 		"key":     func(t *template) { list(t.Resources["Table"].get("KeySchema"))[0].(object)["AttributeName"] = "id" },
+	}},
+	{name: "payloads of large events outlive every dead letter, and nobody may delete them", offenders: offendPayloads, breaks: map[string]func(*template){
+		"for ever":     func(t *template) { delete(t.Resources["Blobs"].Properties, "LifecycleConfiguration") },
+		"too short":    func(t *template) { lifecycle(t, "events/")["ExpirationInDays"] = 36.0 },
+		"switched off": func(t *template) { lifecycle(t, "events/")["Status"] = "Disabled" },
+		"elsewhere":    func(t *template) { lifecycle(t, "events/")["Prefix"] = "event/" },
+		"another rule": func(t *template) {
+			c := t.Resources["Blobs"].get("LifecycleConfiguration").(object)
+			c["Rules"] = append(list(c["Rules"]), object{"Id": "x", "Status": "Enabled", "ExpirationInDays": 1.0})
+		},
+		"another rule within": func(t *template) {
+			c := t.Resources["Blobs"].get("LifecycleConfiguration").(object)
+			c["Rules"] = append(list(c["Rules"]), object{"Id": "x", "Status": "Enabled", "Prefix": "events/2", "ExpirationInDays": 1.0})
+		},
+		"a function deletes": func(t *template) {
+			grantTo(t, "Notify", object{"Effect": "Allow", "Action": []any{"s3:GetObject", "s3:DeleteObject"}, "Resource": object{"Fn::Join": []any{"", []any{object{"Fn::GetAtt": []any{"Blobs", "Arn"}}, "/events/*"}}}})
+		},
+		"a function deletes everything": func(t *template) {
+			grantTo(t, "CatalogSync", object{"Effect": "Allow", "Action": "s3:*", "Resource": object{"Fn::Join": []any{"", []any{object{"Fn::GetAtt": []any{"Blobs", "Arn"}}, "/*"}}}})
+		},
+		"the bucket lets others delete": func(t *template) {
+			p := t.one("AWS::S3::BucketPolicy", "").Properties["PolicyDocument"].(object)
+			p["Statement"] = append(list(p["Statement"]), object{"Effect": "Allow", "Principal": "*", "Action": "s3:DeleteObject*", "Resource": object{"Fn::Join": []any{"", []any{object{"Fn::GetAtt": []any{"Blobs", "Arn"}}, "/*"}}}})
+		},
+		"a consumer writes": func(t *template) { statement(t, "Router", "UsePayloads")["Action"] = "s3:PutObject" },
 	}},
 	{name: "the access log has neither path nor query, and requests are limited", offenders: offendAPI, breaks: map[string]func(*template){
 		"path":     func(t *template) { logFormat(t, `{"p":"$context.path"}`) },
@@ -979,7 +1009,7 @@ func offendEnvironment(t *template) []string {
 		if slices.Contains(stores, f.Name) {
 			want["CALLBOARD_TABLE"] = t.table()
 		}
-		if f.Name == topology.CatalogSync || f.Name == topology.CatalogAPI {
+		if blobActions[f.Name] != nil || mayDoToPayloads(f) != nil {
 			want["CALLBOARD_BUCKET"] = t.bucket()
 		}
 		if f.Name == topology.Ingress {
@@ -1006,6 +1036,77 @@ func offendEnvironment(t *template) []string {
 		}
 		if text(got) != text(want) {
 			bad = append(bad, fmt.Sprintf("%s has the variables %s, not %s", f.Name, text(got), text(want)))
+		}
+	}
+	return bad
+}
+
+// lifecycle returns the rule of the bucket for a prefix.
+func lifecycle(t *template, prefix string) object {
+	for _, r := range list(t.Resources["Blobs"].get("LifecycleConfiguration.Rules")) {
+		if get(r, "Prefix") == prefix {
+			return r.(object)
+		}
+	}
+	return nil
+}
+
+// offendPayloads checks that a payload is there as long as a message can be that needs it: three queues one after the
+// other, dead letters, a queue again, and so once more.
+func offendPayloads(t *template) []string {
+	var bad []string
+	if !t.adopted {
+		days := 0.0
+		for _, r := range list(t.Resources["Blobs"].get("LifecycleConfiguration.Rules")) {
+			prefix, _ := get(r, "Prefix").(string)
+			n, expires := get(r, "ExpirationInDays").(float64)
+			common := min(len(prefix), len("events/"))
+			if !expires || get(r, "Status") != "Enabled" || prefix[:common] != "events/"[:common] {
+				continue
+			}
+			if prefix == "events/" {
+				days = n
+			}
+			if n < 3*4+2*(14+4) {
+				bad = append(bad, fmt.Sprintf("payloads expire after %g days", n))
+			}
+		}
+		if days == 0 {
+			bad = append(bad, "payloads never expire")
+		}
+	}
+	reaches := func(s object) bool {
+		return s["Effect"] == "Allow" && slices.ContainsFunc(list(s["Resource"]), func(r any) bool {
+			return strings.Contains(text(r), `"/events/`) || strings.Contains(text(r), `"/*"`) || r == "*"
+		})
+	}
+	may := func(s object, action string) bool {
+		return slices.ContainsFunc(texts(s["Action"]), func(a string) bool {
+			prefix, wild := strings.CutSuffix(a, "*")
+			return a == action || wild && strings.HasPrefix(action, prefix)
+		})
+	}
+	writes := func(role string) bool {
+		return slices.ContainsFunc(t.topo.Functions, func(f topology.Function) bool {
+			_, r := t.named("AWS::Lambda::Function", "FunctionName", f.AWSName)
+			return slices.Contains(mayDoToPayloads(f), "PutObject") && r != nil && target(r.get("Role")) == role
+		})
+	}
+	for _, role := range t.ids("AWS::IAM::Role") {
+		for id, s := range t.roleStatements(role) {
+			if reaches(s) && (may(s, "s3:DeleteObject") || may(s, "s3:DeleteObjectVersion")) {
+				bad = append(bad, id+" may delete payloads")
+			}
+			if reaches(s) && may(s, "s3:PutObject") && !writes(role) {
+				bad = append(bad, id+" may write payloads")
+			}
+		}
+	}
+	for _, id := range t.ids("AWS::S3::BucketPolicy") {
+		for _, s := range statements(t.Resources[id].get("PolicyDocument")) {
+			if reaches(s) && (may(s, "s3:DeleteObject") || may(s, "s3:DeleteObjectVersion")) {
+				bad = append(bad, id+" lets others delete payloads")
+			}
 		}
 	}
 	return bad

@@ -11,6 +11,9 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2/awssecretsmanager"
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
+
+	"github.com/callboard/callboard/internal/topology"
+	"github.com/callboard/callboard/pkg/events"
 )
 
 // newTable adds the one table: on demand, restorable to any second of the last 35 days.
@@ -35,8 +38,11 @@ func newTable(scope constructs.Construct, name string, key awskms.IKey, retain b
 	return table
 }
 
-// blobs is where in the bucket blobs are.
-const blobs = "catalog/*"
+// blobs and payloads are where in the bucket blobs and the payloads of large events are.
+const (
+	blobs    = "catalog/*"
+	payloads = events.PayloadPrefix + "*"
+)
 
 // maxBucketPrefix is how long a prefix can be: the name of a bucket has at most 63 characters, an account 12, a Region 14
 // (https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html).
@@ -47,7 +53,8 @@ func bucketName(prefix string) string {
 	return strings.Join([]string{prefix, *awscdk.Aws_ACCOUNT_ID(), *awscdk.Aws_REGION()}, "-")
 }
 
-// newBucket adds the bucket for blobs. They are never overwritten, and a deletion is final only after a week.
+// newBucket adds the bucket for blobs and payloads. They are never overwritten, and a deletion is final only after a week.
+// Nobody deletes payloads, so they expire.
 func newBucket(scope constructs.Construct, name string, key awskms.IKey, retain bool) awss3.Bucket {
 	props := &awss3.BucketProps{
 		BucketName:        &name,
@@ -60,6 +67,10 @@ func newBucket(scope constructs.Construct, name string, key awskms.IKey, retain 
 			Id:                                  jsii.String("leftovers"),
 			AbortIncompleteMultipartUploadAfter: awscdk.Duration_Days(jsii.Number(1)),
 			NoncurrentVersionExpiration:         awscdk.Duration_Days(jsii.Number(7)),
+		}, {
+			Id:         jsii.String("payloads"),
+			Prefix:     jsii.String(events.PayloadPrefix),
+			Expiration: awscdk.Duration_Days(jsii.Number(topology.PayloadRetention.Hours() / 24)),
 		}},
 	}
 	if key != nil {

@@ -35,6 +35,9 @@ var (
 	// Interactive is for functions with somebody waiting. The most impatient sender of webhooks gives up after 5 s;
 	// two calls one after the other, for the secret and to the queue, leave time to answer 503 before.
 	Interactive = Budget{Attempts: 2, Timeout: 950 * time.Millisecond, Backoff: 100 * time.Millisecond}
+	// Upload is for a call that sends megabytes while somebody waits. It may take all the time that there is but for
+	// that of one attempt to the queue; whoever makes it has to end it when no time is left.
+	Upload = Budget{Attempts: 2, Timeout: 3 * time.Second, Backoff: 100 * time.Millisecond}
 	// Background is for functions that read queues: their messages come again after a failure.
 	Background = Budget{Attempts: 3, Timeout: 4 * time.Second, Backoff: time.Second}
 )
@@ -72,11 +75,7 @@ func Config(lookup func(name string) (string, bool), budget Budget) (aws.Config,
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return credentials, nil
 		}),
-		Retryer: func() aws.Retryer {
-			return retry.NewStandard(func(o *retry.StandardOptions) {
-				o.MaxAttempts, o.MaxBackoff = budget.Attempts, budget.Backoff
-			})
-		},
+		Retryer: budget.retryer,
 	}
 	if ignored := get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"); strings.EqualFold(ignored, "true") {
 		return cfg, nil
@@ -86,6 +85,20 @@ func Config(lookup func(name string) (string, bool), budget Budget) (aws.Config,
 	}
 	cfg.ConfigSources = []any{endpoints(get)}
 	return cfg, nil
+}
+
+// With returns a configuration of [Config] with another budget.
+func With(cfg aws.Config, budget Budget) aws.Config {
+	cfg = cfg.Copy()
+	if client, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
+		cfg.HTTPClient = client.WithTimeout(budget.Timeout)
+	}
+	cfg.Retryer = budget.retryer
+	return cfg
+}
+
+func (b Budget) retryer() aws.Retryer {
+	return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.MaxBackoff = b.Attempts, b.Backoff })
 }
 
 // endpoints gives the SDK the endpoint of a single service: it asks every config source for it that has this method.

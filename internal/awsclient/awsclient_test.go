@@ -141,12 +141,17 @@ func TestBudget_Attempts(t *testing.T) {
 	}))
 	t.Cleanup(func() { stop(); s.Close() })
 	budget := awsclient.Budget{Attempts: 3, Timeout: 20 * time.Millisecond, Backoff: time.Millisecond}
-	client := sqs.NewFromConfig(config(t, map[string]string{"AWS_ENDPOINT_URL": s.URL}, budget))
-	if _, err := client.ListQueues(t.Context(), &sqs.ListQueuesInput{}); err == nil {
-		t.Error("a call to a server that does not answer succeeded")
-	}
-	if got := n.Load(); got != 3 {
-		t.Errorf("%d attempts, want 3", got)
+	at := map[string]string{"AWS_ENDPOINT_URL": s.URL}
+	for name, cfg := range map[string]aws.Config{
+		"its own": config(t, at, budget), "another": awsclient.With(config(t, at, awsclient.Background), budget),
+	} {
+		n.Store(0)
+		if _, err := sqs.NewFromConfig(cfg).ListQueues(t.Context(), &sqs.ListQueuesInput{}); err == nil {
+			t.Errorf("%s: a call to a server that does not answer succeeded", name)
+		}
+		if got := n.Load(); got != 3 {
+			t.Errorf("%s: %d attempts, want 3", name, got)
+		}
 	}
 }
 
@@ -156,5 +161,8 @@ func TestBudget_Interactive(t *testing.T) {
 	t.Parallel()
 	if got, limit := 2*awsclient.Interactive.Total(), 4500*time.Millisecond; got > limit {
 		t.Errorf("two calls take up to %v, want at most %v", got, limit)
+	}
+	if got, limit := awsclient.Upload.Timeout+awsclient.Interactive.Timeout, 4500*time.Millisecond; got > limit {
+		t.Errorf("one attempt to the bucket and one to the queue take up to %v, want at most %v", got, limit)
 	}
 }

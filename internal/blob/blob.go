@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/callboard/callboard/internal/fault"
 	"github.com/callboard/callboard/pkg/events"
@@ -126,6 +127,30 @@ func (d *Dir) Delete(ctx context.Context, key string) error {
 	return nil
 }
 
+// Older returns the keys that begin with a prefix, which ends with "/", of the blobs that were stored before a time.
+func (d *Dir) Older(prefix string, than time.Time) (keys []string, err error) {
+	err = fs.WalkDir(d.root.FS(), strings.TrimSuffix(prefix, "/"), func(name string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) { // there is no such folder, or the blob was deleted meanwhile
+			return nil
+		}
+		if err != nil || entry.IsDir() || !strings.HasSuffix(name, fileEnd) {
+			return err
+		}
+		info, err := entry.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err == nil && info.ModTime().Before(than) {
+			keys = append(keys, strings.TrimSuffix(name, fileEnd))
+		}
+		return err
+	})
+	if err != nil {
+		return nil, events.Wrap(err, events.CodeUnavailable, "the blobs below %s cannot be listed", prefix)
+	}
+	return keys, nil
+}
+
 // write makes a new file and brings its content to the disk.
 func (d *Dir) write(name string, data []byte) error {
 	file, err := d.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -154,8 +179,10 @@ func (d *Dir) sync(folder string) error {
 	return errors.Join(file.Sync(), file.Close())
 }
 
-// fileName checks ctx and key and returns the name of the key's file. It ends with a character that no key has,
-// so that "a" and "a/b" can both be keys.
+// fileEnd ends the names of files. No key has the character, so that "a" and "a/b" can both be keys.
+const fileEnd = "@"
+
+// fileName checks ctx and key and returns the name of the key's file.
 func fileName(ctx context.Context, key string) (string, error) {
 	if err := ctx.Err(); err != nil {
 		return "", err
@@ -163,7 +190,7 @@ func fileName(ctx context.Context, key string) (string, error) {
 	if err := ValidateKey(key); err != nil {
 		return "", err
 	}
-	return filepath.FromSlash(key) + "@", nil
+	return filepath.FromSlash(key) + fileEnd, nil
 }
 
 // ValidateKey returns an error with [events.CodeInvalid] where a key is not allowed; see [Dir].

@@ -7,9 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/callboard/callboard/internal/blob"
 	"github.com/callboard/callboard/internal/blob/blobtest"
@@ -137,6 +139,41 @@ func TestReadersSeeWholeBlobs(t *testing.T) {
 	wg.Wait()
 	if got := files(t, path); len(got) != 1 {
 		t.Errorf("files = %v, want one", got)
+	}
+}
+
+// Older lists whole blobs of one folder, by the time of their last Put.
+func TestOlder(t *testing.T) {
+	t.Parallel()
+	path := t.TempDir()
+	d := open(t, path)
+	if keys, err := d.Older("events/", time.Now()); err != nil || len(keys) > 0 {
+		t.Errorf("an empty store has %v, %v", keys, err)
+	}
+	old := time.Now().Add(-time.Hour)
+	for _, key := range []string{"events/a", "events/b/c", "events/new", "events/again", "events", "catalog/a"} {
+		if err := d.Put(t.Context(), key, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if key != "events/new" {
+			if err := os.Chtimes(filepath.Join(path, filepath.FromSlash(key)+"@"), old, old); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := os.WriteFile(filepath.Join(path, "events", ".tmp-x"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(filepath.Join(path, "events", ".tmp-x"), old, old); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Put(t.Context(), "events/again", []byte("y")); err != nil {
+		t.Fatal(err)
+	}
+	got, err := d.Older("events/", old.Add(time.Minute))
+	slices.Sort(got)
+	if want := []string{"events/a", "events/b/c"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("older are %v, %v; want %v", got, err, want)
 	}
 }
 

@@ -1,10 +1,15 @@
 package cost
 
-import "github.com/callboard/callboard/internal/topology"
+import (
+	"time"
+
+	"github.com/callboard/callboard/internal/topology"
+)
 
 // How AWS counts.
 const (
 	kib = 1 << 10
+	gib = 1 << 30
 	// requestChunk and messageChunk are what one request to the API, and one to a queue or topic, is counted for. Of a
 	// batch all messages together count.
 	requestChunk = 512 * kib
@@ -34,6 +39,10 @@ const (
 	ChangesCatalog = 0.02
 	// Attributes are the bytes that metadata and attributes add to the payload.
 	Attributes = 500
+	// ClaimCheck are the bytes of a message that are in the place of a payload in the bucket.
+	ClaimCheck = 200
+	// payloadDays are the days for which a payload is paid: until it expires, and a week as an old version.
+	payloadDays = float64(topology.PayloadRetention/(24*time.Hour)) + 7
 	// AnnouncementSize is the size of an event about a change of the catalog, with its attributes, in bytes.
 	AnnouncementSize = 600
 	// HopLine is a line of the log about a hop, in bytes.
@@ -82,6 +91,9 @@ var (
 	sweepTime      = duration{150, 0}
 	ownTime        = duration{2, 100} // functions of somebody's own: nobody knows; one request to an API that is near
 )
+
+// objectTime is how long it takes to put a payload of 1 MB into the bucket, or to get it, in milliseconds; assumed.
+const objectTime = 40
 
 // parse is what reading a payload takes of one CPU, in milliseconds a KB (docs/performance.md: 0.92 ms for 100 KB).
 const parse = 0.92 / 100

@@ -10,6 +10,7 @@ import (
 
 	"github.com/callboard/callboard/internal/config"
 	"github.com/callboard/callboard/internal/topology"
+	"github.com/callboard/callboard/pkg/events"
 )
 
 // scenario is how events come in.
@@ -24,6 +25,8 @@ var scenarios = []scenario{
 	{"8 KB, busy", 8 * kib, 10},
 	{"100 KB, quiet", 100 * kib, 1},
 	{"100 KB, busy", 100 * kib, 10},
+	{"1 MB, quiet", 1024 * kib, 1},
+	{"1 MB, busy", 1024 * kib, 10},
 }
 
 // hop is one step on the path of an event with its cost in each scenario, in US dollars for a million events.
@@ -103,7 +106,7 @@ func refused(t *topology.Topology) path {
 	p := path{name: "refused by the ingress"}
 	for i, s := range scenarios {
 		w := &walk{topo: t, scenario: s, index: i, path: &p}
-		w.door()
+		w.door("")
 	}
 	return p
 }
@@ -134,23 +137,33 @@ func (w *walk) add(name string, usd float64) {
 	w.path.hops[i].usd[w.index] += usd * million
 }
 
-// flow is a part of the events, and the size of their messages in bytes.
-type flow struct{ share, size float64 }
+// flow is a part of the events, the size of their messages and that of their payloads in the bucket, in bytes.
+type flow struct{ share, size, payload float64 }
 
-const hopLogs = "logs (CloudWatch)"
+const (
+	hopLogs     = "logs (CloudWatch)"
+	hopPayloads = "payload in the bucket (S3)"
+)
 
 // door is what every webhook takes, and returns those that are accepted.
-func (w *walk) door() flow {
+func (w *walk) door(root string) flow {
 	w.add("API (API Gateway)", priceHTTP.of(math.Ceil(w.scenario.size/requestChunk)))
 	f := flow{share: 1, size: w.scenario.size + Attributes}
-	w.function(topology.Ingress, f, 1, ingressTime)
+	if f.size > float64(w.topo.Limit(root)) {
+		f = flow{share: 1, size: ClaimCheck + Attributes, payload: w.scenario.size}
+	}
+	w.function(topology.Ingress, whole(f), 1, ingressTime)
 	w.add(hopLogs, logs(accessLine-logOverhead, 1))
 	return f
 }
 
 // ingress is what every accepted webhook takes.
 func (w *walk) ingress(root string) {
-	f := w.door()
+	f := w.door(root)
+	if f.payload > 0 {
+		w.add(hopPayloads, pricePut.of(1)+priceObjects.of(f.payload/gib*payloadDays*24/hoursPerMonth))
+		w.add("function "+topology.Ingress+" (Lambda)", compute(w.memory(topology.Ingress), objectTime))
+	}
 	w.queue(topology.QueueIngest, f)
 	w.function(topology.SQSPublisher, f, w.batch(f), publishTime)
 	w.publish(root, f, w.batch(f))
@@ -178,17 +191,21 @@ func (w *walk) publish(topic string, f flow, n float64) {
 func (w *walk) subscriber(name, topic string, f flow) {
 	switch name {
 	case topology.Router:
-		w.function(name, f, w.batch(f), publishTime)
+		read := f
+		if slices.ContainsFunc(w.topo.SubTopicRules(topic), events.Selector.ReadsPayload) {
+			read = w.fetch(name, f)
+		}
+		w.function(name, read, w.batch(f), publishTime)
 		if w.sub != "" {
 			w.publish(w.sub, f, w.batch(f))
 		}
 	case topology.CatalogSync:
 		w.catalogSync(topic, f)
 	case topology.Notify:
-		w.function(name, f, w.batch(f), notifyTime)
+		w.function(name, w.fetch(name, f), w.batch(f), notifyTime)
 		w.add("table, by notify (DynamoDB)", f.share*NotificationUnits.usd())
 	default:
-		w.function(name, f, w.batch(f), ownTime)
+		w.function(name, w.fetch(name, f), w.batch(f), ownTime)
 	}
 }
 
@@ -196,8 +213,8 @@ func (w *walk) subscriber(name, topic string, f flow) {
 func (w *walk) catalogSync(topic string, f flow) {
 	const table = "table, by catalog-sync (DynamoDB)"
 	work := func(share float64, d duration, u Units, requests float64) {
-		part := flow{f.share * share, f.size}
-		w.function(topology.CatalogSync, part, w.batch(f), d)
+		part := flow{f.share * share, f.size, f.payload}
+		w.function(topology.CatalogSync, w.fetch(topology.CatalogSync, part), w.batch(f), d)
 		w.add(table, part.share*u.usd())
 		w.add(hopLogs, part.share*logs(MetricLine, requests))
 	}
@@ -208,7 +225,19 @@ func (w *walk) catalogSync(topic string, f flow) {
 	work(1-ChangesCatalog, pushTime, PushUnits, 0)
 	work(ChangesCatalog, changeTime, ChangeUnits, quotaLines)
 	// The change is published from the outbox, alone.
-	w.publish(config.TopicCatalogChanged, flow{f.share * ChangesCatalog, AnnouncementSize}, 1)
+	w.publish(config.TopicCatalogChanged, flow{share: f.share * ChangesCatalog, size: AnnouncementSize}, 1)
+}
+
+// whole is what a function reads that has the payload too.
+func whole(f flow) flow { return flow{share: f.share, size: f.size + f.payload} }
+
+// fetch is what it takes a function to get the payloads of claim checks, and returns what it reads then.
+func (w *walk) fetch(name string, f flow) flow {
+	if f.payload > 0 {
+		w.add(hopPayloads, f.share*priceGet.of(1))
+		w.add("function "+name+" (Lambda)", f.share*compute(w.memory(name), objectTime))
+	}
+	return whole(f)
 }
 
 // batch is how many events a function gets at once: as many as one receive may return.
@@ -225,15 +254,20 @@ func (w *walk) queue(name string, f flow) {
 
 // function is what it takes to invoke a function with batches, and what it logs.
 func (w *walk) function(name string, f flow, batch float64, d duration) {
-	mb := memory(name)
-	for _, x := range w.topo.Functions {
-		if x.Name == name && x.Memory > 0 {
-			mb = float64(x.Memory)
-		}
-	}
+	mb := w.memory(name)
 	own := d.event + parse*f.size/kib*max(1, vCPU/mb)
 	w.add("function "+name+" (Lambda)", f.share*(priceInvocation.of(1/batch)+compute(mb, d.invocation/batch+own)))
 	w.add(hopLogs, f.share*(logs(HopLine, 1)+logs(MetricLine, metricLines)+logs(platformLines-logOverhead, 1/batch)))
+}
+
+// memory is what a function has, in MB.
+func (w *walk) memory(name string) float64 {
+	for _, f := range w.topo.Functions {
+		if f.Name == name && f.Memory > 0 {
+			return float64(f.Memory)
+		}
+	}
+	return memory(name)
 }
 
 // compute returns what milliseconds of a function with so many MB cost.

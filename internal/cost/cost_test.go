@@ -35,11 +35,14 @@ const hook = `"from": "hmac", "secrets": ["hook"], "signature": {"header": "x-si
 func TestOf_ByHand(t *testing.T) {
 	t.Parallel()
 	r := Of(parsed(t, `{"topics": {"a": {`+hook+`}}}`))
+	const bucket = 5 + 1e6/1024*0.023*55*24/730
 	// Of a message of 100 KB a send is 2 requests and a publication 2; a receive of 10 is 1 MB in 16, a deletion of 10 is 1.
 	want := map[string][]float64{
-		"API (API Gateway)":  {1, 1, 1, 1},
-		"queue ingest (SQS)": {3 * 0.5, (1 + 0.2 + 0.1) * 0.5, (2 + 2 + 1) * 0.5, (2 + 1.6 + 0.1) * 0.5},
-		"topic a (SNS)":      {0.5, 0.1, 1, 1},
+		"API (API Gateway)":  {1, 1, 1, 1, 2, 2},
+		"queue ingest (SQS)": {3 * 0.5, (1 + 0.2 + 0.1) * 0.5, (2 + 2 + 1) * 0.5, (2 + 1.6 + 0.1) * 0.5, 3 * 0.5, (1 + 0.1 + 0.1) * 0.5},
+		"topic a (SNS)":      {0.5, 0.1, 1, 1, 0.5, 0.05},
+		// Of a payload of 1 MB a PUT, and 55 days of storage; nobody reads it.
+		"payload in the bucket (S3)": {0, 0, 0, 0, bucket, bucket},
 	}
 	got := map[string][]float64{}
 	for _, h := range r.paths[0].hops {
@@ -93,6 +96,25 @@ func TestOf_FollowsSubscriptions(t *testing.T) {
 	}
 }
 
+// Who reads a payload in the bucket gets it from there: the router only if its rule is about the payload.
+func TestOf_Payloads(t *testing.T) {
+	t.Parallel()
+	const rules = `"notifications": {"rules": [{"name": "r", "on": ["a.x"], "to": ["user:default/guest"], "title": "t"}]}`
+	cost := func(subTopic string) float64 {
+		r := Of(parsed(t, `{"topics": {"a": {`+hook+`, "subTopic": ["`+subTopic+`"]}}, `+rules+`}`))
+		for _, h := range r.paths[0].hops {
+			if h.name == hopPayloads && r.paths[0].name == "a.x" {
+				return h.usd[4]
+			}
+		}
+		t.Fatal("payloads cost nothing")
+		return 0
+	}
+	if got := cost("body:type") - cost("header:x-type"); math.Abs(got-0.4) > 1e-9 {
+		t.Errorf("a rule about the payload costs %f more, want a GET", got)
+	}
+}
+
 // Large and lonely events cost more than small ones that come together.
 func TestOf_Order(t *testing.T) {
 	t.Parallel()
@@ -101,7 +123,7 @@ func TestOf_Order(t *testing.T) {
 			continue // whatever it would have been a part of
 		}
 		usd := p.total()
-		if usd[0] <= usd[1] || usd[2] <= usd[3] || usd[2] <= usd[0] || usd[3] <= usd[1] {
+		if usd[0] <= usd[1] || usd[2] <= usd[3] || usd[2] <= usd[0] || usd[3] <= usd[1] || usd[4] <= usd[5] || usd[4] <= usd[2] {
 			t.Errorf("%s: %v", p.name, usd)
 		}
 	}

@@ -40,11 +40,15 @@ var (
 	priceSchedule   = price{"EventBridge Scheduler, invocation", 1.00, million, "million", "https://aws.amazon.com/eventbridge/pricing/"}
 	priceStorage    = price{"DynamoDB, GB and month", 0.25, 1, "1", "https://aws.amazon.com/dynamodb/pricing/on-demand/"}
 	priceRestore    = price{"DynamoDB, point-in-time recovery, GB and month", 0.20, 1, "1", "https://aws.amazon.com/dynamodb/pricing/on-demand/"}
+	pricePut        = price{"S3, PUT", 5.00, million, "million", "https://aws.amazon.com/s3/pricing/"}
+	priceGet        = price{"S3, GET", 0.40, million, "million", "https://aws.amazon.com/s3/pricing/"}
+	priceObjects    = price{"S3, GB and month", 0.023, 1, "1", "https://aws.amazon.com/s3/pricing/"}
 	priceKey        = price{"KMS, customer key and month", 1.00, 1, "1", "https://aws.amazon.com/kms/pricing/"}
 )
 
 // prices are all of them in the order in which they are printed.
 var prices = []price{
 	priceHTTP, priceInvocation, priceGBSecond, priceQueue, priceFair, pricePublish, priceWrite, priceRead, priceLog,
-	priceMetric, priceAlarm, priceDashboard, priceSecret, priceSecretRead, priceSchedule, priceStorage, priceRestore, priceKey,
+	priceMetric, priceAlarm, priceDashboard, priceSecret, priceSecretRead, priceSchedule, priceStorage, priceRestore,
+	pricePut, priceGet, priceObjects, priceKey,
 }

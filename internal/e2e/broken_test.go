@@ -46,7 +46,8 @@ var unseen = map[string]string{
 
 // elsewhere is what other tests of the suite notice, and which.
 var elsewhere = map[string]string{
-	"subscription of notify to frobs.size":              "TestLargestBody",
+	"subscription of notify to frobs.size":              "TestSizeLadder",
+	"subscription of notify to frobs.headers":           "TestHeaderLadder",
 	"subscription of notify to catalog.error":           "TestCatalogFollowsBranch",
 	"subscription of catalog-sync to github.repository": "TestSamples",
 }
@@ -453,19 +454,24 @@ func (w *watcher) uses(function, action string) []use {
 	return nil
 }
 
-// flow sends a webhook and waits for its notification.
+// flow sends a webhook that fits into a message, and one that does not, and waits for their notifications.
 func (w *watcher) flow(tb testing.TB, patience time.Duration) error {
 	tb.Helper()
-	title := uuid.NewString()
-	body := fmt.Appendf(nil, `{"type":"add","n":%q}`, title)
-	response, answer, err := w.p.try(tb.Context(), http.MethodPost, "/events/http/frobs", w.p.frob(tb, uuid.NewString(), body), body)
-	if err != nil {
-		return err
+	for _, more := range []int{0, events.MaxMessageSize} {
+		title := uuid.NewString()
+		body := padded(fmt.Appendf(nil, `{"type":"add","n":%q}`, title), more)
+		response, answer, err := w.p.try(tb.Context(), http.MethodPost, "/events/http/frobs", w.p.frob(tb, uuid.NewString(), body), body)
+		if err != nil {
+			return err
+		}
+		if response.StatusCode != http.StatusAccepted {
+			return fmt.Errorf("the webhook is answered %s %s", response.Status, answer)
+		}
+		if err := w.until(tb, patience, "there is no notification", func() bool { return w.p.counted(tb)[title] == 1 }); err != nil {
+			return err
+		}
 	}
-	if response.StatusCode != http.StatusAccepted {
-		return fmt.Errorf("the webhook is answered %s %s", response.Status, answer)
-	}
-	return w.until(tb, patience, "there is no notification", func() bool { return w.p.counted(tb)[title] == 1 })
+	return nil
 }
 
 // files pushes a large file, changes it and removes it.
@@ -481,6 +487,9 @@ func (w *watcher) files(tb testing.TB, patience time.Duration) error {
 			file = &text
 		}
 		made := w.p.commit(tb, change{Files: map[string]*string{path: file}})
+		if description == "two" {
+			made.Payload = padded(made.Payload, events.MaxMessageSize)
+		}
 		w.p.deliver(tb, made)
 		if err := w.until(tb, patience, "the catalog does not have "+description, func() bool { return w.p.components(tb)[name] == description }); err != nil {
 			return err

@@ -56,7 +56,7 @@ func TestDeadLetter_FailedTooOften(t *testing.T) {
 			t.Fatalf("with attach: exit code %d\n%s%s", code, out, stderr)
 		}
 		p.Settle(t)
-		if got := p.titles(t); got[mode] != 1 {
+		if got := p.titles(t, "counter-token"); got[mode] != 1 {
 			t.Errorf("%s: the notifications are %v, want one of the event that was replayed", mode, got)
 		}
 	}

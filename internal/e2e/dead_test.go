@@ -69,16 +69,6 @@ func parkedBy(function string) map[string]string {
 	}
 }
 
-// titles returns the titles in the inbox of the counter, with how often each is there.
-func (p *Process) titles(tb testing.TB) map[string]int {
-	tb.Helper()
-	titles := map[string]int{}
-	for _, n := range p.inbox(tb, "counter-token").Notifications {
-		titles[n.Payload.Title]++
-	}
-	return titles
-}
-
 // What a function cannot understand is a dead letter, whole and with the reason. A person finds it, reads it, sees it come
 // back while its cause is there, and drops it.
 func TestDeadLetter_Parked(t *testing.T) {
@@ -139,7 +129,7 @@ func TestDeadLetter_Replayed(t *testing.T) {
 		}
 		p.mustDead(t, append([]string{"replay", "--all"}, strings.Fields(step.args)...)...)
 		p.Settle(t)
-		if diff := cmp.Diff(step.want, p.titles(t)); diff != "" {
+		if diff := cmp.Diff(step.want, p.titles(t, "counter-token")); diff != "" {
 			t.Errorf("%s: notifications (-want +got):\n%s", step.name, diff)
 		}
 		if left := p.letters(t); len(left) != 0 {

@@ -346,39 +346,6 @@ func (p *Process) frob(tb testing.TB, delivery string, body []byte) map[string]s
 	}
 }
 
-// The largest body that is accepted reaches its subscriber whole; one byte more is refused at the door.
-func TestLargestBody(t *testing.T) {
-	t.Parallel()
-	p := Start(t, config, "")
-	status := func(n int) int {
-		body := []byte(`{"type":"size","text":"` + strings.Repeat("x", n) + `"}`)
-		response, _ := p.Do(t, http.MethodPost, "/events/http/frobs", p.frob(t, fmt.Sprint("size-", n), body), body)
-		return response.StatusCode
-	}
-	accepted, refused := 1000, events.MaxMessageSize
-	for refused-accepted > 1 {
-		if middle := (accepted + refused) / 2; status(middle) == http.StatusAccepted {
-			accepted = middle
-		} else {
-			refused = middle
-		}
-	}
-	if got := status(refused); got != http.StatusRequestEntityTooLarge {
-		t.Errorf("one byte more is answered %d, want 413", got)
-	}
-	if accepted < events.MaxMessageSize-2000 {
-		t.Errorf("the largest text has %d bytes, want nearly %d", accepted, events.MaxMessageSize)
-	}
-	p.Settle(t)
-	want := fmt.Sprint("size ", accepted)
-	for _, n := range p.inbox(t, "guest-token").Notifications {
-		if n.Payload.Title == want {
-			return
-		}
-	}
-	t.Errorf("the largest body did not arrive: no notification %q", want)
-}
-
 func TestAnswers(t *testing.T) {
 	t.Parallel()
 	p := Start(t, config, "")

@@ -275,6 +275,9 @@ func (e *Engine) maintain(ctx context.Context) {
 		if err := e.Trace.prune(ctx); err != nil {
 			slog.ErrorContext(ctx, "old traces cannot be deleted", "error", err)
 		}
+		if err := e.sweepPayloads(ctx, time.Now()); err != nil && ctx.Err() == nil {
+			slog.ErrorContext(ctx, "old payloads cannot be deleted", "error", err)
+		}
 		sleep(ctx, time.Hour)
 	}
 }

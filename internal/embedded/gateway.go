@@ -49,13 +49,13 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if headerSize(r) > maxHeaders {
-		gatewayError(w, http.StatusRequestHeaderFieldsTooLarge, "Request Header Fields Too Large")
+		refuse(w, route, http.StatusRequestHeaderFieldsTooLarge, "Request Header Fields Too Large")
 		return
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequestBody))
 	if err != nil {
 		if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok && tooLarge != nil {
-			gatewayError(w, http.StatusRequestEntityTooLarge, "Request Entity Too Large")
+			refuse(w, route, http.StatusRequestEntityTooLarge, "Request Entity Too Large")
 		}
 		return // otherwise the client is gone
 	}
@@ -65,7 +65,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if len(payload) > maxInvocation {
-		gatewayError(w, http.StatusRequestEntityTooLarge, "Request Entity Too Large")
+		refuse(w, route, http.StatusRequestEntityTooLarge, "Request Entity Too Large")
 		return
 	}
 	// As in AWS, a client that goes away does not stop the function.
@@ -264,6 +264,13 @@ func respond(w http.ResponseWriter, answer []byte) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(p.StatusCode)
 	_, _ = w.Write(body)
+}
+
+// refuse answers where no function is asked because of a limit. It is logged, since nothing else tells of it; the path is
+// not, since a secret may be in it.
+func refuse(w http.ResponseWriter, route Route, status int, message string) {
+	slog.Warn("the gateway refused a request", "route", route.Path, "status", status)
+	gatewayError(w, status, message)
 }
 
 // gatewayError answers as API Gateway does where no function was asked.

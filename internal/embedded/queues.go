@@ -35,9 +35,11 @@ type QueueSpec struct {
 // the disk. What a process had received and not deleted when it died is visible again when the next one opens the
 // file, and that receive does not count.
 type Queues struct {
-	// Limit returns what a topic takes, in bytes as AWS counts them; nil means [events.MaxMessageSize] for all. Like
-	// OnClaimCheck it is set before anybody publishes.
+	// Limit returns what a topic takes, in bytes as AWS counts them; nil and 0 mean [events.MaxMessageSize]. Like Bucket
+	// and OnClaimCheck it is set before anybody publishes.
 	Limit func(topic string) int
+	// Bucket takes the payloads of events that are published and larger than that; nil refuses them.
+	Bucket *events.Bucket
 	// OnClaimCheck is told of each event that was published as a claim check; nil tells nobody.
 	OnClaimCheck func(ctx context.Context, e events.Event)
 
@@ -212,11 +214,7 @@ func (q *Queues) Publish(ctx context.Context, es ...events.Event) error {
 	var puts []put
 	var claims []events.Event
 	for i, e := range es {
-		var enc events.Encoder
-		if q.Limit != nil {
-			enc.MaxSize = q.Limit(e.Topic)
-		}
-		m, err := enc.Encode(e)
+		m, err := q.encoder(e.Topic).Offload(ctx, e)
 		if err != nil {
 			errs[i], failed = err, true
 			continue
@@ -257,6 +255,14 @@ func (q *Queues) deliveries(topic string, m events.Message) []put {
 func isClaimCheck(m events.Message) bool {
 	_, is := m.Attributes[events.AttributeExtendedSize]
 	return is
+}
+
+func (q *Queues) encoder(topic string) events.Encoder {
+	enc := events.Encoder{Bucket: q.Bucket}
+	if q.Limit != nil {
+		enc.MaxSize = q.Limit(topic)
+	}
+	return enc
 }
 
 // store puts messages into queues and removes entries of one queue, in one commit.

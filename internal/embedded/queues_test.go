@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/callboard/callboard/internal/blob"
 	"github.com/callboard/callboard/internal/bolt"
 	"github.com/callboard/callboard/pkg/events"
 	"github.com/callboard/callboard/pkg/events/eventstest"
@@ -69,7 +70,7 @@ func (tr *transport) SubscribeWithin(t testing.TB, limit time.Duration, id strin
 		observer: events.LogObserver{Logger: discard},
 		handler: &events.Batch{
 			Function: id, Subscriber: s, Queue: control{tr.Queues, id + "-dlq"},
-			Backoff: []time.Duration{time.Millisecond}, Observer: events.LogObserver{Logger: discard},
+			Backoff: []time.Duration{time.Millisecond}, Observer: events.LogObserver{Logger: discard}, Bucket: tr.Bucket,
 		},
 	}
 	tr.wg.Go(func() { m.run(tr.ctx, context.WithoutCancel(tr.ctx)) })
@@ -94,6 +95,12 @@ func TestConformance(t *testing.T) {
 	t.Parallel()
 	eventstest.Run(t, func(t *testing.T) eventstest.Transport {
 		q := openQueues(t, openDB(t, filepath.Join(t.TempDir(), "queues.db")))
+		blobs, err := blob.Open(filepath.Join(t.TempDir(), "blobs"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = blobs.Close() })
+		q.Bucket = &events.Bucket{Name: "blobs", Store: blobs}
 		ctx, cancel := context.WithCancel(context.Background())
 		tr := &transport{Queues: q, ctx: ctx, wg: &sync.WaitGroup{}}
 		t.Cleanup(func() { cancel(); tr.wg.Wait() })

@@ -19,8 +19,8 @@ const patience = 30 * time.Second
 
 // Client reaches the services of an engine from the program that it runs.
 type Client struct {
-	url, token string
-	http       *http.Client
+	url, token, bucket string
+	http               *http.Client
 }
 
 var _ Services = (*Client)(nil)
@@ -33,7 +33,8 @@ func Find(lookup func(string) (string, bool)) *Client {
 		return nil
 	}
 	token, _ := lookup(Token)
-	return &Client{url: url, token: token, http: &http.Client{
+	bucket, _ := lookup(Bucket)
+	return &Client{url: url, token: token, bucket: bucket, http: &http.Client{
 		Timeout:   patience,
 		Transport: &http.Transport{MaxIdleConnsPerHost: 8}, // no proxy stands between a machine and itself
 	}}
@@ -94,6 +95,21 @@ func (c *Client) Park(ctx context.Context, m events.Message) error {
 func (c *Client) Values(ctx context.Context, name string) ([]string, error) {
 	a, err := c.call(ctx, pathSecret, secret{name})
 	return a.Values, err
+}
+
+// Bucket is where the engine keeps the payloads that are too large for a message.
+func (c *Client) Bucket() *events.Bucket { return &events.Bucket{Name: c.bucket, Store: c} }
+
+// Put implements [events.BlobStore].
+func (c *Client) Put(ctx context.Context, key string, data []byte) error {
+	_, err := c.call(ctx, pathPut, payload{key, data})
+	return err
+}
+
+// Get implements [events.BlobStore].
+func (c *Client) Get(ctx context.Context, key string) ([]byte, error) {
+	a, err := c.call(ctx, pathGet, payload{Key: key})
+	return a.Data, err
 }
 
 // Observe implements [events.Observer].

@@ -13,6 +13,8 @@ import (
 const (
 	URL   = "CALLBOARD_ENGINE"
 	Token = "CALLBOARD_ENGINE_TOKEN" // #nosec G101 -- the name of a variable
+	// Bucket is the name of the bucket of payloads, the same variable as in AWS.
+	Bucket = "CALLBOARD_BUCKET"
 )
 
 // Services are what a program may use of the engine.
@@ -24,6 +26,8 @@ type Services interface {
 	// Values returns the live values of a secret.
 	Values(ctx context.Context, name string) ([]string, error)
 	events.Observer
+	// BlobStore has the payloads that are too large for a message.
+	events.BlobStore
 }
 
 // The paths of the services.
@@ -34,6 +38,8 @@ const (
 	pathVisibility = "/visibility"
 	pathSecret     = "/secret"
 	pathObserve    = "/observe"
+	pathPut        = "/payload/put"
+	pathGet        = "/payload/get"
 )
 
 // maxRequest bounds a request, in bytes.
@@ -50,12 +56,19 @@ type secret struct {
 	Name string `json:"name"`
 }
 
+// payload is the body of a request to store one, or without data to get one.
+type payload struct {
+	Key  string `json:"key"`
+	Data []byte `json:"data,omitempty"`
+}
+
 // answer is the body of every answer.
 type answer struct {
 	Error *failure `json:"error,omitzero"`
 	// Events has an error for each event that could be published only in part; null where it was.
 	Events []*failure `json:"events,omitempty"`
 	Values []string   `json:"values,omitempty"`
+	Data   []byte     `json:"data,omitempty"`
 }
 
 // failure is an error on its way.

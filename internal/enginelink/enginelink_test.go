@@ -24,6 +24,7 @@ type engine struct {
 	published []events.Event
 	hidden    map[string]time.Duration
 	hops      []events.Hop
+	payloads  map[string][]byte
 }
 
 func (e *engine) Send(_ context.Context, m events.Message) error {
@@ -47,6 +48,13 @@ func (e *engine) Values(_ context.Context, name string) ([]string, error) {
 	return []string{name, "second"}, e.err
 }
 
+func (e *engine) Put(_ context.Context, key string, data []byte) error {
+	e.payloads = map[string][]byte{key: data}
+	return e.err
+}
+
+func (e *engine) Get(_ context.Context, key string) ([]byte, error) { return e.payloads[key], e.err }
+
 func (e *engine) Observe(_ context.Context, h events.Hop) { e.hops = append(e.hops, h) }
 
 // connect returns a client of the engine with a token; the engine takes "right".
@@ -55,7 +63,7 @@ func connect(t *testing.T, e *engine, token string) *enginelink.Client {
 	s := httptest.NewServer(&enginelink.Handler{Services: e, Token: "right"})
 	t.Cleanup(s.Close)
 	return enginelink.Find(func(name string) (string, bool) {
-		value, ok := map[string]string{enginelink.URL: s.URL, enginelink.Token: token}[name]
+		value, ok := map[string]string{enginelink.URL: s.URL, enginelink.Token: token, enginelink.Bucket: "bucket"}[name]
 		return value, ok
 	})
 }
@@ -158,4 +166,24 @@ func FuzzHandler(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestBucket(t *testing.T) {
+	t.Parallel()
+	e := &engine{}
+	bucket := connect(t, e, "right").Bucket()
+	if bucket.Name != "bucket" {
+		t.Errorf("the bucket is %q, want that of the engine", bucket.Name)
+	}
+	want := []byte("\x00\xff payload")
+	if err := bucket.Store.Put(t.Context(), "events/1", want); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := bucket.Store.Get(t.Context(), "events/1"); err != nil || !cmp.Equal(got, want) {
+		t.Errorf("%q, %v, want %q", got, err, want)
+	}
+	e.err = events.Errorf(events.CodeNotFound, "gone")
+	if _, err := bucket.Store.Get(t.Context(), "events/1"); events.ErrorCode(err) != events.CodeNotFound {
+		t.Errorf("the error is %v, want that of the engine", err)
+	}
 }

@@ -52,6 +52,13 @@ func (h *Handler) answer(r *http.Request) (a answer, err error) {
 			a.Values, err = h.Services.Values(ctx, s.Name)
 			return err
 		})
+	case pathPut:
+		err = given(r, func(p payload) error { return h.Services.Put(ctx, p.Key, p.Data) })
+	case pathGet:
+		err = given(r, func(p payload) (err error) {
+			a.Data, err = h.Services.Get(ctx, p.Key)
+			return err
+		})
 	case pathObserve:
 		err = given(r, func(hop events.Hop) error {
 			h.Services.Observe(ctx, hop)

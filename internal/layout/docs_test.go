@@ -182,7 +182,7 @@ func deployed(t *testing.T) map[string][]string {
 			}
 		}
 		slices.SortFunc(list, cmp.Compare[string])
-		rights[strings.TrimPrefix(name, "callboard-")] = list
+		rights[strings.TrimPrefix(name, "callboard-")] = slices.Compact(list)
 	}
 	return rights
 }

@@ -57,6 +57,10 @@ const (
 	deadLetterRoom = 4 << 10
 )
 
+// PayloadRetention is how long the payload of an event that is too large for a message is kept at least: as long as the
+// message may wait in the three queues of its path, be a dead letter, be sent again and wait, and all that once more.
+const PayloadRetention = 3*retention + 2*(retentionDeadLetter+retention)
+
 // Topology is everything that runs for a configuration. Lists are in a fixed order.
 type Topology struct {
 	Prefix        string
@@ -175,7 +179,8 @@ func (t *Topology) SNSName(topic string) (string, bool) {
 }
 
 // Limit returns how many bytes a message may have on every hop of a topic or sub-topic, as AWS counts them: what SNS
-// takes by default, or nearly what SQS takes where somebody exports a topic of the same root.
+// takes by default, or nearly what SQS takes where somebody exports a topic of the same root. The payload of a larger
+// event goes into the bucket.
 func (t *Topology) Limit(topic string) int {
 	root, _, _ := strings.Cut(topic, ".")
 	if t.exported[root] {

@@ -112,8 +112,12 @@ type Queue interface {
 type Batch struct {
 	// Function is the name of the function in logs and on parked messages.
 	Function string
-	// Subscriber handles the events. A [BatchSubscriber] gets all of a batch at once.
+	// Subscriber handles the events. A [BatchSubscriber] gets all of a batch at once, but for those whose payload has to
+	// be fetched from the bucket: they come one by one, so that only one large payload is in memory.
 	Subscriber Subscriber
+	// Bucket is where the payloads of claim checks are. A payload that is missing or forbidden is tried again; a claim
+	// check that cannot be right is parked.
+	Bucket *Bucket
 	// Queue changes visibilities and parks. Without one a record that would be parked or deferred is reported
 	// as failed, so that the queue's own redrive policy decides.
 	Queue Queue
@@ -188,8 +192,20 @@ func (b *Batch) workContext(ctx context.Context) (context.Context, context.Cance
 
 func (b *Batch) process(ctx context.Context, records []*record) {
 	if all, ok := b.Subscriber.(BatchSubscriber); ok && len(records) > 1 && ctx.Err() == nil {
-		b.processTogether(ctx, all, records)
-		return
+		var together, alone []*record
+		for _, r := range records {
+			fetch := true // also if the subscriber panics about it: it will again, and that is this record's own failure
+			_ = safely(ctx, func() error { fetch = needs(b.Subscriber, r.event); return nil })
+			if fetch {
+				alone = append(alone, r)
+			} else {
+				together = append(together, r)
+			}
+		}
+		if len(together) > 1 {
+			b.processTogether(ctx, all, together)
+			records = alone
+		}
 	}
 	for _, r := range records {
 		if ctx.Err() != nil {
@@ -198,9 +214,19 @@ func (b *Batch) process(ctx context.Context, records []*record) {
 		}
 		r.started = time.Now()
 		own, notes := withNotes(ctx)
-		r.err = safely(ctx, func() error { return b.Subscriber.OnEvent(own, r.event) })
+		r.err = safely(ctx, func() error { return b.handle(own, r.event) })
 		r.notes, r.took = notes.take(), Since(r.started)
 	}
+}
+
+// handle hands an event to the subscriber, with its payload if it reads it.
+func (b *Batch) handle(ctx context.Context, e Event) (err error) {
+	if needs(b.Subscriber, e) {
+		if e, err = b.Bucket.fetch(ctx, e); err != nil {
+			return err
+		}
+	}
+	return b.Subscriber.OnEvent(ctx, e)
 }
 
 // processTogether hands all records to the subscriber at once. A panic there, or an answer of the wrong length,

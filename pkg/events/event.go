@@ -25,7 +25,8 @@ type Event struct {
 	ID string
 	// Topic is the topic or sub-topic it is published to, for example "github" or "github.push".
 	Topic string
-	// Payload is the JSON document as its sender wrote it.
+	// Payload is the JSON document as its sender wrote it. It is empty only where a subscriber has said that it does
+	// not read it, see [PayloadReader].
 	Payload jsontext.Value
 	// Metadata are the allow-listed headers of the request, or the attributes of the message, it came with.
 	Metadata Metadata
@@ -42,6 +43,8 @@ type Event struct {
 	// Again is set where a person had a dead letter replayed for subscribers that are done with it. The same event
 	// with another value is to be handled once more; "" is what everybody else sends. See [Event.Key].
 	Again string
+
+	claim *claim // nil unless the event came as a claim check
 }
 
 // Key is what tells a subscriber whether it has handled an event, beside its own name and the topic: the ID, and

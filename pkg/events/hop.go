@@ -56,6 +56,7 @@ const (
 	NoteEntity       = "entity"       // "+", "~" or "-" and an entityRef: added, changed, removed
 	NoteNotification = "notification" // ID and recipient of a stored notification
 	NoteCount        = "count"        // something worth counting
+	NoteClaimCheck   = "claim check"  // key of the payload of an event that is too large for a message
 )
 
 // Observer is told of every hop.

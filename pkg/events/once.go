@@ -82,14 +82,14 @@ func (o *once) OnEvent(ctx context.Context, e Event) (err error) {
 	return c.settle(ctx, o.subscriber.OnEvent(ctx, e))
 }
 
-// claim is the work on one event.
-type claim struct {
+// work is what a subscriber has claimed: to handle one event.
+type work struct {
 	store      OnceStore
 	key, token string
 	ended      bool
 }
 
-func (o *once) claim(ctx context.Context, e Event) (*claim, error) {
+func (o *once) claim(ctx context.Context, e Event) (*work, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -108,32 +108,32 @@ func (o *once) claim(ctx context.Context, e Event) (*claim, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &claim{store: o.store, key: key, token: token}, nil
+	return &work{store: o.store, key: key, token: token}, nil
 }
 
 // settle records what the subscriber did, if that was the last word on the event.
-func (c *claim) settle(ctx context.Context, err error) error {
+func (w *work) settle(ctx context.Context, err error) error {
 	if outcome := decide(err); outcome != OutcomeOK && outcome != OutcomeDropped {
 		return err
 	}
-	c.ended = true // what was done must not be done again, so the claim stays even if it cannot be recorded
+	w.ended = true // what was done must not be done again, so the claim stays even if it cannot be recorded
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), onceWrapUp)
 	defer cancel()
-	if failed := c.store.Complete(ctx, c.key); failed != nil {
+	if failed := w.store.Complete(ctx, w.key); failed != nil {
 		return Wrap(failed, CodeUnavailable, "the event was handled, but that could not be recorded; it will be handled again")
 	}
 	return err
 }
 
 // release gives the claim back unless the work is done.
-func (c *claim) release(ctx context.Context) {
-	if c.ended {
+func (w *work) release(ctx context.Context) {
+	if w.ended {
 		return
 	}
-	c.ended = true
+	w.ended = true
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), onceWrapUp)
 	defer cancel()
-	if err := c.store.Release(ctx, c.key, c.token); err != nil {
+	if err := w.store.Release(ctx, w.key, w.token); err != nil {
 		slog.WarnContext(ctx, "a claim could not be given back; the event is handled when it ends", "error", err)
 	}
 }
@@ -151,7 +151,7 @@ var _ BatchSubscriber = (*onceBatch)(nil)
 func (o *onceBatch) OnEvents(ctx context.Context, es []Event) []error {
 	errs := make([]error, len(es))
 	var claimed []Event
-	var claims []*claim
+	var claims []*work
 	var origin []int // claimed[i] is es[origin[i]]
 	defer func() {   // also after a panic, which goes on
 		for _, c := range claims {

@@ -65,9 +65,18 @@ type Router struct {
 	Publisher Publisher
 	// Route returns the topic an event goes to, or an error, usually from [Drop], if it goes nowhere.
 	Route func(e Event) (topic string, err error)
+	// Reads tells whether Route looks into the payload of an event; nil means that it does. Where it does not, large
+	// payloads need not be fetched.
+	Reads func(e Event) bool
 }
 
-var _ BatchSubscriber = (*Router)(nil)
+var (
+	_ BatchSubscriber = (*Router)(nil)
+	_ PayloadReader   = (*Router)(nil)
+)
+
+// ReadsPayload implements [PayloadReader].
+func (r *Router) ReadsPayload(e Event) bool { return r.Reads == nil || r.Reads(e) }
 
 // OnEvent routes one event.
 func (r *Router) OnEvent(ctx context.Context, e Event) error { return r.OnEvents(ctx, []Event{e})[0] }

@@ -212,6 +212,14 @@ func quoted(name string) string {
 	return strings.ReplaceAll(string(text), "{", `\u007b`)
 }
 
+// ReadsPayload tells whether the value, or a part of it, is in the payload.
+func (s Selector) ReadsPayload() bool {
+	if s.parts == nil {
+		return s.path != nil
+	}
+	return slices.ContainsFunc(s.parts, func(p part) bool { return p.selector != nil && p.selector.ReadsPayload() })
+}
+
 // Metadata returns the names of the metadata that the selector reads, in lower case.
 func (s Selector) Metadata() []string {
 	var names []string

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -24,8 +25,10 @@ const (
 	AttributeID     = "x-events-id"
 	AttributeEvents = "x-events"
 
-	// AttributeExtendedSize marks a message whose body is a claim check (AWS extended client libraries).
+	// AttributeExtendedSize marks a message whose body is a claim check, and is the size of its payload (AWS extended
+	// client libraries). AttributeLegacySize is what some of them write in its place; it is read and never written.
 	AttributeExtendedSize = "ExtendedPayloadSize"
+	AttributeLegacySize   = "SQSLargePayloadSize"
 )
 
 // Limits of a message. SQS and SNS refuse what exceeds those of AWS; the others keep a message that fits on
@@ -37,6 +40,9 @@ const (
 	// MaxSQSMessageSize is what an SQS queue takes at most, in bytes, with attributes
 	// (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html).
 	MaxSQSMessageSize = 1_048_576
+	// MaxPayloadSize is the largest payload, in bytes, wherever it is kept. It is what one invocation of Lambda carries,
+	// and a webhook comes in one (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
+	MaxPayloadSize = 6 << 20
 	// MaxPromoted is how many metadata travel as attributes of their own. AWS allows 10 attributes; three
 	// are ours and four are left to the claim check and to whoever moves a message to a dead-letter queue.
 	MaxPromoted = 3
@@ -163,6 +169,15 @@ func ValidTopic(s string) bool {
 type Encoder struct {
 	// MaxSize is the largest message, in bytes as AWS counts them; 0 means [MaxMessageSize].
 	MaxSize int
+	// Bucket is where [Encoder.Offload] puts payloads that are too large.
+	Bucket *Bucket
+}
+
+func (enc Encoder) limit() int {
+	if enc.MaxSize == 0 {
+		return MaxMessageSize
+	}
+	return enc.MaxSize
 }
 
 // Encode is [Encoder.Encode] of the zero Encoder.
@@ -170,7 +185,8 @@ func Encode(e Event) (Message, error) { return Encoder{}.Encode(e) }
 
 // Encode returns the message that carries e. AWS accepts every message it returns. It fails with
 // [CodeTooLarge] if the message would exceed the limit, and with [CodeInvalid] if e cannot be written: a bad
-// topic or ID, a payload that is empty or not UTF-8 text.
+// topic or ID, a payload that is empty or not UTF-8 text. An event that came as a claim check, and whose payload is
+// the same, becomes the same claim check.
 func (enc Encoder) Encode(e Event) (Message, error) {
 	if !ValidTopic(e.Topic) {
 		return Message{}, Errorf(CodeInvalid, "topic %.100q is not valid: use letters, digits, '_', '-' and ':' in segments joined by dots, at most %d bytes", e.Topic, MaxTopicLength)
@@ -185,7 +201,14 @@ func (enc Encoder) Encode(e Event) (Message, error) {
 	if len(group) > maxGroupLength || !printable(group) {
 		return Message{}, Errorf(CodeInvalid, "group %.100q is not valid: it must be at most %d printable ASCII characters without spaces", e.Group, maxGroupLength)
 	}
-	body, err := text(e.Payload)
+	var body string
+	var err error
+	check, claimed := e.claimCheck()
+	if claimed {
+		body, err = check.body()
+	} else {
+		body, err = text(e.Payload)
+	}
 	if err != nil {
 		return Message{}, Errorf(CodeInvalid, "the payload of event %s %s", e.ID, err)
 	}
@@ -198,6 +221,9 @@ func (enc Encoder) Encode(e Event) (Message, error) {
 		},
 		GroupID: group,
 	}
+	if claimed {
+		m.Attributes[AttributeExtendedSize] = Attribute{"Number", strconv.Itoa(check.Size)}
+	}
 	promoted := promotable(e)
 	for _, name := range promoted {
 		m.Attributes[name] = Attribute{"String", e.Metadata[name]}
@@ -208,18 +234,14 @@ func (enc Encoder) Encode(e Event) (Message, error) {
 	}
 	m.Attributes[AttributeEvents] = Attribute{"String", packed}
 
-	limit := enc.MaxSize
-	if limit == 0 {
-		limit = MaxMessageSize
-	}
-	if n := m.measure(); n > limit {
-		return Message{}, Errorf(CodeTooLarge, "event %s has %d bytes with its metadata; at most %d are possible", e.ID, n, limit)
+	if n := m.measure(); n > enc.limit() {
+		return Message{}, Errorf(CodeTooLarge, "event %s has %d bytes with its metadata; at most %d are possible", e.ID, n, enc.limit())
 	}
 	return m, nil
 }
 
 // Decode returns the event that m carries. It fails with [CodeInvalid] if m is not a message of Callboard, or
-// of a version it does not know.
+// of a version it does not know. The event of a claim check has no payload: a [Batch] fetches it for its subscriber.
 func Decode(m Message) (Event, error) {
 	e := Event{
 		ID:      m.Attributes[AttributeID].StringValue,
@@ -232,8 +254,10 @@ func Decode(m Message) (Event, error) {
 			return Event{}, Errorf(CodeInvalid, "the message has no attribute %s: it was not sent by Callboard", name)
 		}
 	}
-	if _, ok := m.Attributes[AttributeExtendedSize]; ok {
-		return Event{}, Errorf(CodeInvalid, "the body of event %s is a claim check, which this version does not read", e.ID)
+	if c, ok, err := m.ClaimCheck(); err != nil {
+		return Event{}, err
+	} else if ok {
+		e.Payload, e.claim = nil, &claim{ClaimCheck: c}
 	}
 
 	var p packedEvent
@@ -327,7 +351,7 @@ func SetAgain(value, again string) (string, error) {
 }
 
 func isOurs(name string) bool {
-	return strings.HasPrefix(strings.ToLower(name), AttributeEvents) || name == AttributeExtendedSize
+	return strings.HasPrefix(strings.ToLower(name), AttributeEvents) || name == AttributeExtendedSize || name == AttributeLegacySize
 }
 
 // validAttributeName follows
@@ -401,7 +425,9 @@ func escapeNoncharacters(s string) string {
 
 // Equal tells whether two events are the same in everything a subscriber can see.
 func (e Event) Equal(o Event) bool {
-	return e.ID == o.ID && e.Topic == o.Topic && bytes.Equal(e.Payload, o.Payload) &&
+	mine, _ := e.outside()
+	theirs, _ := o.outside()
+	return mine == theirs && e.ID == o.ID && e.Topic == o.Topic && bytes.Equal(e.Payload, o.Payload) &&
 		e.Time.Equal(o.Time) && e.TraceParent == o.TraceParent && e.Group == o.Group && e.Again == o.Again &&
 		slices.Equal(e.Promoted, o.Promoted) && maps.Equal(e.Metadata, o.Metadata)
 }

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -14,6 +13,9 @@ import (
 	"github.com/callboard/callboard/internal/blob"
 	"github.com/callboard/callboard/pkg/events"
 )
+
+// maxPrepared is the largest blob, in bytes, for which memory is taken before it has arrived.
+const maxPrepared = 16 << 20
 
 // Store is a blob store in a bucket. Its keys are those of [blob.Dir]. The function may use s3:GetObject, s3:PutObject and
 // s3:DeleteObject on the bucket's objects and s3:ListBucket on the bucket: without it S3 answers AccessDenied for an
@@ -26,8 +28,17 @@ type Store struct {
 // New returns the store in a bucket. With an endpoint in cfg the bucket is a part of the path, because its name is not a
 // host there.
 func New(cfg aws.Config, bucket string) *Store {
-	client := s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = o.BaseEndpoint != nil })
+	client := s3.NewFromConfig(cfg, func(o *s3.Options) {
+		o.UsePathStyle = o.BaseEndpoint != nil
+		o.ContinueHeaderThresholdBytes = -1 // to ask first whether a large blob may come takes time that a webhook has not
+	})
 	return &Store{client: client, bucket: bucket}
+}
+
+// Bucket is a bucket as the place of payloads that are too large for a message. Who reads them needs s3:GetObject on
+// their keys only: whether one is missing or forbidden makes no difference, it is tried again.
+func Bucket(cfg aws.Config, bucket string) *events.Bucket {
+	return &events.Bucket{Name: bucket, Store: New(cfg, bucket)}
 }
 
 // Put stores data under key, in place of what was there.
@@ -53,7 +64,12 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
 	if err != nil {
 		return nil, s.failed(err, "read", key)
 	}
-	data, err := io.ReadAll(out.Body)
+	var b bytes.Buffer
+	if n := aws.ToInt64(out.ContentLength); n > 0 && n <= maxPrepared {
+		b.Grow(int(n) + bytes.MinRead) // a large blob is in memory once
+	}
+	_, err = b.ReadFrom(out.Body)
+	data := b.Bytes()
 	if err := errors.Join(err, out.Body.Close()); err != nil {
 		return nil, s.failed(err, "read", key)
 	}

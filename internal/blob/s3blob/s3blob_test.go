@@ -76,3 +76,29 @@ func TestNoBucket(t *testing.T) {
 		}
 	}
 }
+
+// A large blob is sent at once: the store does not ask first, and wait where nobody answers.
+func TestPut_DoesNotAskFirst(t *testing.T) {
+	t.Parallel()
+	var expect []string
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		expect = append(expect, r.Header.Get("Expect"))
+		_, _ = io.Copy(io.Discard, r.Body)
+	}))
+	t.Cleanup(s.Close)
+	if err := s3blob.New(config(s.URL), "blobs").Put(t.Context(), "events/large", make([]byte, 5<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if len(expect) != 1 || expect[0] != "" {
+		t.Errorf("the requests expect %q, want one that expects nothing", expect)
+	}
+}
+
+// What a bucket of payloads is called in claim checks is the bucket.
+func TestBucket(t *testing.T) {
+	t.Parallel()
+	b := s3blob.Bucket(config(bucket(t).URL), "blobs")
+	if err := b.Store.Put(t.Context(), "events/x", []byte("x")); err != nil || b.Name != "blobs" {
+		t.Errorf("the bucket %q: %v", b.Name, err)
+	}
+}

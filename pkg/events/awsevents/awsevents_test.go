@@ -252,6 +252,55 @@ func TestPublish_PartialFailure(t *testing.T) {
 	}
 }
 
+// blobs is a store of payloads.
+type blobs map[string][]byte
+
+func (b blobs) Put(_ context.Context, key string, data []byte) error { b[key] = data; return nil }
+
+func (b blobs) Get(_ context.Context, key string) ([]byte, error) { return b[key], nil }
+
+// What a topic takes decides what goes into the bucket; who publishes is told of what was published as a claim check.
+func TestPublish_ClaimChecks(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(body string) (int, string) {
+		if strings.Contains(body, "refused") {
+			return 403, "<ErrorResponse><Error><Code>AuthorizationError</Code></Error></ErrorResponse>"
+		}
+		return 200, published(parse(t, body), nil)
+	})
+	large := func(topic string, n int) events.Event {
+		e := eventstest.NewEvent(topic, n)
+		e.Payload = []byte(`"` + strings.Repeat("x", events.MaxMessageSize) + `"`)
+		return e
+	}
+	es := []events.Event{large("t", 0), eventstest.NewEvent("t", 1), large("exported", 2), large("nobody", 3), large("refused", 4)}
+	store, told := blobs{}, []string{}
+	p := publisher(s)
+	p.Limit = func(topic string) int {
+		return map[string]int{"exported": events.MaxSQSMessageSize}[topic]
+	}
+	p.OnClaimCheck = func(_ context.Context, e events.Event) { told = append(told, e.ID) }
+	err := p.Publish(t.Context(), es...)
+	for i, want := range []events.Code{events.CodeTooLarge, "", "", "", events.CodeTooLarge} {
+		if got := events.ErrorCode(events.PublishErrorOf(err, i)); got != want {
+			t.Errorf("without a bucket: event %d: code %q, want %q", i, got, want)
+		}
+	}
+	p.Bucket = &events.Bucket{Name: "b", Store: store}
+	err = p.Publish(t.Context(), es...)
+	for i, want := range []events.Code{"", "", "", "", events.CodeUnavailable} {
+		if got := events.ErrorCode(events.PublishErrorOf(err, i)); got != want {
+			t.Errorf("event %d: code %q, want %q", i, got, want)
+		}
+	}
+	if len(store) != 2 { // that of the topic nobody subscribes to is not among them
+		t.Errorf("%d payloads are stored, want 2", len(store))
+	}
+	if diff := cmp.Diff([]string{es[0].ID}, told); diff != "" {
+		t.Errorf("the publisher was told of (-want +got):\n%s", diff)
+	}
+}
+
 // failures are answers of SQS and SNS, and what follows from them.
 var failures = []struct {
 	status        int

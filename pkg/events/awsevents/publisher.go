@@ -1,6 +1,7 @@
 package awsevents
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"sync"
@@ -29,9 +30,12 @@ type Publisher struct {
 	// the topic, and its events are not sent.
 	ARNPrefix string
 	Name      func(topic string) (string, bool)
-	// Limit returns what a topic takes, in bytes as AWS counts them; nil means [events.MaxMessageSize] for all. Both a
+	// Limit returns what a topic takes, in bytes as AWS counts them; nil and 0 mean [events.MaxMessageSize]. Both a
 	// message and a request are bounded by it.
 	Limit func(topic string) int
+	// Bucket takes the payloads of events that are larger than that. Without one such an event is refused, unless it
+	// came as a claim check and goes on as the same. The function may use s3:PutObject on its keys.
+	Bucket *events.Bucket
 	// OnClaimCheck is told of each event that was published as a claim check, which not every subscriber takes; nil tells
 	// nobody.
 	OnClaimCheck func(ctx context.Context, e events.Event)
@@ -51,7 +55,7 @@ type batch struct {
 // it then counts as one that was not.
 func (p *Publisher) Publish(ctx context.Context, es ...events.Event) error {
 	errs := make(events.PublishError, len(es))
-	batches := p.batches(es, errs)
+	batches := p.batches(ctx, es, errs)
 
 	slots := make(chan struct{}, concurrency)
 	var wg sync.WaitGroup
@@ -86,27 +90,19 @@ func (p *Publisher) tell(ctx context.Context, batches []*batch, es []events.Even
 	}
 }
 
-// limit returns what a topic takes.
-func (p *Publisher) limit(topic string) int {
-	if p.Limit == nil {
-		return events.MaxMessageSize
-	}
-	return p.Limit(topic)
-}
-
 // batches distributes the events over requests. Those that cannot be encoded get their error.
-func (p *Publisher) batches(es []events.Event, errs events.PublishError) []*batch {
+func (p *Publisher) batches(ctx context.Context, es []events.Event, errs events.PublishError) []*batch {
 	var all []*batch
 	open := make(map[string]*batch) // by topic
 	for i, e := range es {
-		limit := p.limit(e.Topic)
-		m, err := events.Encoder{MaxSize: limit}.Encode(e)
-		if err != nil {
-			errs[i] = err
-			continue
-		}
 		name, ok := p.Name(e.Topic)
 		if !ok {
+			continue
+		}
+		limit := p.limit(e.Topic)
+		m, err := events.Encoder{MaxSize: limit, Bucket: p.Bucket}.Offload(ctx, e)
+		if err != nil {
+			errs[i] = err
 			continue
 		}
 		b := open[e.Topic]
@@ -120,6 +116,14 @@ func (p *Publisher) batches(es []events.Event, errs events.PublishError) []*batc
 		b.size += m.Size()
 	}
 	return all
+}
+
+// limit returns what a topic takes.
+func (p *Publisher) limit(topic string) int {
+	if p.Limit == nil {
+		return events.MaxMessageSize
+	}
+	return cmp.Or(p.Limit(topic), events.MaxMessageSize)
 }
 
 func entry(id string, m events.Message) types.PublishBatchRequestEntry {

@@ -3,9 +3,11 @@
 package awsevents_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
@@ -80,8 +83,37 @@ func newTransport(t *testing.T, s service) *transport {
 		topics: map[string]bool{}, queues: map[string]*queue{}, published: map[string]int{}, groups: map[string]string{},
 		changed: make(chan struct{}),
 	}
-	tr.Publisher = &awsevents.Publisher{Client: sns.NewFromConfig(cfg), Name: tr.name}
+	tr.Publisher = &awsevents.Publisher{Client: sns.NewFromConfig(cfg), Name: tr.name, Bucket: newBucket(t, cfg)}
 	return tr
+}
+
+// objects are the objects of a bucket.
+type objects struct {
+	client *s3.Client
+	bucket string
+}
+
+func newBucket(t *testing.T, cfg aws.Config) *events.Bucket {
+	t.Helper()
+	o := objects{s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }), "callboard-" + strings.ToLower(rand.Text())}
+	if _, err := o.client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &o.bucket}); err != nil {
+		t.Fatal(err)
+	}
+	return &events.Bucket{Name: o.bucket, Store: o}
+}
+
+func (o objects) Put(ctx context.Context, key string, data []byte) error {
+	_, err := o.client.PutObject(ctx, &s3.PutObjectInput{Bucket: &o.bucket, Key: &key, Body: bytes.NewReader(data)})
+	return err
+}
+
+func (o objects) Get(ctx context.Context, key string) ([]byte, error) {
+	out, err := o.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &o.bucket, Key: &key})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = out.Body.Close() }()
+	return io.ReadAll(out.Body)
 }
 
 func (tr *transport) name(topic string) (string, bool) {
@@ -108,7 +140,7 @@ func (tr *transport) Publish(ctx context.Context, es ...events.Event) error {
 		if _, err := tr.topic(ctx, e.Topic); err != nil {
 			return err
 		}
-		if m, err := events.Encode(e); err == nil {
+		if m, err := (events.Encoder{MaxSize: events.MaxPayloadSize}).Encode(e); err == nil {
 			tr.mu.Lock()
 			tr.groups[e.ID] = m.GroupID
 			tr.mu.Unlock()
@@ -183,7 +215,7 @@ func (tr *transport) SubscribeWithin(t testing.TB, limit time.Duration, id strin
 	q := &queue{transport: tr, topics: topics, url: url, arn: arn, deadURL: deadURL, limit: limit, handled: map[string]int{}}
 	q.batch = &events.Batch{
 		Function: id, Subscriber: s, Backoff: []time.Duration{0}, // at once: the default would take minutes
-		Queue: parking{&awsevents.Queue{Client: tr.sqs, DeadLetterURL: deadURL}, q},
+		Queue: parking{&awsevents.Queue{Client: tr.sqs, DeadLetterURL: deadURL}, q}, Bucket: tr.Bucket,
 	}
 	for _, topic := range topics {
 		topicARN, err := tr.topic(t.Context(), topic)

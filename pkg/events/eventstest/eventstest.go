@@ -61,6 +61,7 @@ func Run(t *testing.T, open func(t *testing.T) Transport) {
 		{"TraceParent", testTraceParent},
 		{"OutOfTime", testOutOfTime},
 		{"Troubles", testTroubles},
+		{"LargeRouted", testLargeRouted},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -385,36 +386,5 @@ func testPartialPublish(t *testing.T, tr Transport) {
 	drain(t, tr)
 	if got := r.Events(); len(got) != 2 || got[es[1].ID].ID != "" {
 		t.Errorf("%d events arrived, want the two good ones", len(got))
-	}
-}
-
-func testSizeLimit(t *testing.T, tr Transport) {
-	r := &Recorder{}
-	tr.Subscribe(t, "size", []string{"size"}, r)
-	fits := func(n int) events.Event {
-		e := NewEvent("size", n)
-		e.Payload = []byte(`"` + strings.Repeat("x", n-2) + `"`)
-		return e
-	}
-	low, high := 3, events.MaxMessageSize // low fits, high does not
-	for high-low > 1 {
-		mid := (low + high) / 2
-		if _, err := events.Encode(fits(mid)); err == nil {
-			low = mid
-		} else {
-			high = mid
-		}
-	}
-	largest, above := fits(low), fits(high)
-	publish(t, tr, largest)
-	if err := tr.Publish(t.Context(), above); events.ErrorCode(err) == "" {
-		t.Errorf("an event above the limit was published")
-	}
-	drain(t, tr)
-	if got := r.Events()[largest.ID]; !got.Equal(largest) {
-		t.Errorf("the largest event did not arrive whole")
-	}
-	if got := len(r.Events()); got != 1 {
-		t.Errorf("%d events arrived, want 1", got)
 	}
 }

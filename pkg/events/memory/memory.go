@@ -17,13 +17,15 @@ const (
 	maxReceives = 5
 )
 
+// encoder takes every payload as it is: nothing here needs a claim check.
+var encoder = events.Encoder{MaxSize: events.MaxPayloadSize}
+
 var defaultBackoff = []time.Duration{10 * time.Millisecond, 100 * time.Millisecond, time.Second}
 
 // Broker delivers events to the subscribers of their topics, at least once and in no order. A subscriber that
 // fails gets the event again, at most five times; then, or when it is parked, it becomes a dead letter.
 type Broker struct {
 	backoff []time.Duration
-	encoder events.Encoder
 	timeout time.Duration
 
 	mu     sync.Mutex
@@ -38,9 +40,6 @@ type Option func(*Broker)
 
 // WithBackoff sets how long an event rests after its first, second, … failure.
 func WithBackoff(d ...time.Duration) Option { return func(b *Broker) { b.backoff = d } }
-
-// WithMaxSize sets the largest message, in bytes as AWS counts them, in the place of [events.MaxMessageSize].
-func WithMaxSize(bytes int) Option { return func(b *Broker) { b.encoder.MaxSize = bytes } }
 
 // WithTimeout sets how long a subscriber has for the events that it gets at once, as a function has a timeout: the
 // last 2 seconds of it are for those that are left (see [events.Batch]). Without it there is no limit.
@@ -65,7 +64,7 @@ func (b *Broker) Publish(_ context.Context, es ...events.Event) error {
 	errs := make(events.PublishError, len(es))
 	failed := false
 	for i, e := range es {
-		m, err := b.encoder.Encode(e)
+		m, err := encoder.Encode(e)
 		if err != nil {
 			errs[i], failed = err, true
 			continue

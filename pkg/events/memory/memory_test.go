@@ -1,7 +1,6 @@
 package memory_test
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -64,34 +63,5 @@ func TestPublish_Closed(t *testing.T) {
 	_ = b.Close()
 	if got := events.ErrorCode(b.Publish(t.Context(), eventstest.NewEvent("x", 1))); got != events.CodeUnavailable {
 		t.Errorf("error code %q, want %q", got, events.CodeUnavailable)
-	}
-}
-
-func TestWithMaxSize(t *testing.T) {
-	t.Parallel()
-	large := eventstest.NewEvent("x", 1)
-	large.Payload = []byte(`"` + strings.Repeat("x", events.MaxMessageSize) + `"`)
-	for name, test := range map[string]struct {
-		broker *memory.Broker
-		want   events.Code
-	}{
-		"default": {memory.New(), events.CodeTooLarge},
-		"larger":  {memory.New(memory.WithMaxSize(events.MaxSQSMessageSize)), ""},
-		"smaller": {memory.New(memory.WithMaxSize(1000)), events.CodeTooLarge},
-	} {
-		got := &eventstest.Recorder{}
-		if err := test.broker.Subscribe("a", []string{"x"}, got); err != nil {
-			t.Fatal(err)
-		}
-		if code := events.ErrorCode(test.broker.Publish(t.Context(), large)); code != test.want {
-			t.Errorf("%s: error code %q, want %q", name, code, test.want)
-		}
-		if err := test.broker.Drain(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if n := len(got.Events()); (n == 1) != (test.want == "") {
-			t.Errorf("%s: %d events arrived", name, n)
-		}
-		_ = test.broker.Close()
 	}
 }
