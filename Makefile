@@ -36,7 +36,7 @@ test-race: ## run the tests with the race detector
 
 .PHONY: test-services
 test-services: ## run the AWS adapters against MiniStack, moto and DynamoDB Local (Python, Java, Maven)
-	tools/services/run $(GO) test -tags services ./pkg/events/awsevents ./internal/once ./internal/cloudtrace ./internal/table/dynamodb ./internal/secrets/awssecrets ./internal/blob/s3blob ./internal/deadletter/sqsletters
+	tools/services/run $(GO) test -tags services ./pkg/events/awsevents ./internal/once ./internal/cloudtrace ./internal/table/dynamodb ./internal/secrets/awssecrets ./internal/blob/s3blob ./internal/deadletter/sqsletters ./functions/sqs-publisher
 
 .PHONY: aws-local
 aws-local: ## deploy to an emulator of AWS on this machine and show how to send the first webhook (Python, Node)

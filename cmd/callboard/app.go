@@ -11,7 +11,6 @@ import (
 	notificationsapi "github.com/callboard/callboard/functions/notifications-api"
 	"github.com/callboard/callboard/functions/notify"
 	"github.com/callboard/callboard/functions/router"
-	sqspublisher "github.com/callboard/callboard/functions/sqs-publisher"
 	"github.com/callboard/callboard/internal/auth"
 	"github.com/callboard/callboard/internal/catalogstore"
 	"github.com/callboard/callboard/internal/config"
@@ -49,7 +48,7 @@ func (a *app) functions(ctx context.Context) ([]embedded.Function, error) {
 		if err != nil {
 			return nil, err
 		}
-		one := embedded.Function{Name: f.Name, Handler: h, Timeout: f.Timeout, Queues: f.Queues}
+		one := embedded.Function{Name: f.Name, Handler: h, Timeout: f.Timeout, Queues: slices.Concat(f.Queues, a.foreign(f))}
 		for _, q := range a.topo.Queues {
 			if slices.Contains(f.Queues, q.Name) {
 				one.BatchSize, one.Concurrency = q.BatchSize, q.MaxConcurrency
@@ -61,7 +60,7 @@ func (a *app) functions(ctx context.Context) ([]embedded.Function, error) {
 			}
 		}
 		for _, s := range a.topo.Schedules {
-			if s.Function == f.Name {
+			if s.Function == f.Name && s.Topic == "" { // the queues of others are here, and need nobody to ask them
 				one.Schedule, one.Event = s.Every, []byte(`{"source":"callboard.schedule","detail-type":"`+s.Name+`"}`)
 			}
 		}
@@ -84,7 +83,7 @@ func (a *app) handler(ctx context.Context, f topology.Function) (embedded.Handle
 			Bucket: a.engine.Bucket(),
 		}, nil
 	case topology.SQSPublisher:
-		return a.batch(f, sqspublisher.New(a.engine.Queues)), nil
+		return a.sqsPublisher(f), nil
 	case topology.Router:
 		return a.batch(f, router.New(a.engine.Queues, a.topo)), nil
 	case topology.CatalogSync:

@@ -66,7 +66,7 @@ func (c *attachCommand) Run(ctx context.Context, s streams) error {
 		return errors.Join(err, l.Close())
 	}
 	h := &front.Handler{Running: front.NewRunning("http://" + reachable(l.Addr())), Version: version(), Gateway: gateway}
-	routes := &localRoutes{trace: finder(cfg, topo), drain: stack.Drain, dead: deployedDesk(cfg, topo)}
+	routes := &localRoutes{trace: finder(cfg, topo), drain: stack.Drain, dead: deployedDesk(cfg, topo), queues: c.queues(cfg, conf, topo, stack)}
 	routes.refresh = func(ctx context.Context) error { return c.copySecrets(ctx, cfg, conf) }
 	h.Local = routes
 	if readsSample(conf) {

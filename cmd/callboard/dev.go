@@ -59,8 +59,9 @@ func (c *devCommand) serve(ctx context.Context, s streams, a *app) error {
 	url := "http://" + reachable(l.Addr())
 	server := &embedded.Server{Engine: engine, Observer: a.observer, Version: version(), URL: url}
 	routes := &localRoutes{
-		trace: func(_ context.Context, id string) ([]events.Hop, error) { return engine.Trace.Find(id) },
-		dead:  embeddedDesk(a.topo, engine),
+		trace:  func(_ context.Context, id string) ([]events.Hop, error) { return engine.Trace.Find(id) },
+		dead:   embeddedDesk(a.topo, engine),
+		queues: &queuesOfOthers{topo: a.topo, reader: a.reader(), send: a.enqueue},
 	}
 	if c.sampleOn(conf) {
 		repositories, err := sample.Open(filepath.Join(c.State, "sample.db"))
@@ -133,6 +134,9 @@ func queueSpecs(t *topology.Topology) []embedded.QueueSpec {
 			Name: q.Name, Visibility: q.VisibilityTimeout, MaxReceives: q.MaxReceiveCount, DeadLetter: q.DeadLetter,
 			WithoutClaimChecks: withoutClaimChecks(t, q.Name),
 		}
+	}
+	for _, q := range t.Foreign {
+		specs = append(specs, embedded.QueueSpec{Name: q.Name, Visibility: foreignVisibility})
 	}
 	return specs
 }

@@ -68,6 +68,8 @@ func firstWebhook(conf *config.Config, sample bool) string {
 		return "github push"
 	case from(config.FromHMAC):
 		return "hmac test"
+	case from(config.FromQueue):
+		return config.FromQueue + " test"
 	}
 	for _, provider := range slices.Sorted(maps.Keys(providerSamples)) {
 		if from(provider) {

@@ -74,6 +74,7 @@ type localRoutes struct {
 	refresh func(context.Context) error
 	// exports answers about the queues of exports; nil where consumers read them themselves.
 	exports *exportRoutes
+	queues  *queuesOfOthers
 }
 
 // ServeHTTP implements http.Handler.
@@ -105,6 +106,8 @@ func (l *localRoutes) answer(r *http.Request) (any, error) {
 		return struct{}{}, l.refresh(r.Context())
 	case strings.HasPrefix(r.URL.Path, "/exports") && l.exports != nil:
 		return l.exports.answer(r)
+	case r.URL.Path == "/queue" && r.Method == http.MethodPost:
+		return l.queues.put(r.Context(), r.Body)
 	case isSample && l.hooks == nil:
 		return nil, events.Errorf(events.CodeNotFound, "the sample repository server is off; start it with --sample on, or send a --file")
 	case isSample && r.Method == http.MethodPost:

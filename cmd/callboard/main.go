@@ -31,7 +31,7 @@ type streams struct{ out, err io.Writer }
 
 type commands struct {
 	Dev      devCommand      `cmd:"" help:"Run Callboard on this machine."`
-	Send     sendCommand     `cmd:"" help:"Send a signed webhook as its provider would and print the event id."`
+	Send     sendCommand     `cmd:"" help:"Send a signed webhook as its provider would, or a message to a queue of others, and print the event id."`
 	Trace    traceCommand    `cmd:"" help:"Show where an event went and what came of it."`
 	Dead     deadCommand     `cmd:"" help:"Look at dead letters, replay them or drop them."`
 	Exports  exportsCommand  `cmd:"" help:"Read what is exported to other consumers."`

@@ -37,6 +37,8 @@ type sendCommand struct {
 	Wait     bool   `help:"Wait until the engine has nothing left to do."`
 	State    string `help:"The state folder." default:".callboard" placeholder:"DIR"`
 	Config   string `help:"The configuration." default:"events-config.json" placeholder:"FILE"`
+
+	Attribute map[string]string `help:"An attribute of the message, for a topic with a queue; may be repeated." mapsep:"none" placeholder:"NAME=TEXT"`
 }
 
 // Run sends one webhook and prints the id of its event.
@@ -64,6 +66,12 @@ func (c *sendCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
+	if topic.Queue != "" {
+		if engineErr != nil {
+			return engineErr
+		}
+		return c.enqueue(ctx, s, topo, name, topic, engine)
+	}
 	secret, err := c.secret(ctx, topic, engine, engineErr)
 	if err != nil {
 		return err
@@ -85,6 +93,11 @@ func (c *sendCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
+	return c.print(ctx, s, answer, engine)
+}
+
+// print writes the id of the event that was accepted, and waits if it should.
+func (c *sendCommand) print(ctx context.Context, s streams, answer string, engine front.Running) error {
 	if _, err := fmt.Fprintln(s.out, answer); err != nil || !c.Wait {
 		return err
 	}

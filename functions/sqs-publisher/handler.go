@@ -1,7 +1,14 @@
-// Package sqspublisher is the function behind the ingest queue: it publishes each event to its topic.
+// Package sqspublisher is the function behind the ingest queue, and behind queues that others fill: it publishes each
+// event to its topic.
 package sqspublisher
 
-import "github.com/callboard/callboard/pkg/events"
+import (
+	"context"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/callboard/callboard/pkg/events"
+)
 
 // New returns the subscriber of the ingest queue.
 func New(p events.Publisher) *events.Router {
@@ -10,4 +17,44 @@ func New(p events.Publisher) *events.Router {
 		Route:     func(e events.Event) (string, error) { return e.Topic, nil },
 		Reads:     func(events.Event) bool { return false },
 	}
+}
+
+// Handler handles batches of the ingest queue and of queues that others fill, and the schedules that ask some of the
+// latter for messages.
+type Handler struct {
+	// Batch publishes; its Foreign is [Reader.Read].
+	Batch *events.Batch
+	// Queues are the topics of the queues that others fill, by the ARN of the queue.
+	Queues map[string]string
+	// Polls are by the name of their schedule.
+	Polls map[string]*Poll
+}
+
+// Invoke answers an invocation: the Handler interface of aws-lambda-go.
+func (h *Handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
+	var in struct {
+		events.SQSEvent `json:",inline"`
+
+		Schedule string `json:"detail-type"`
+	}
+	if err := json.Unmarshal(payload, &in); err != nil {
+		return nil, events.Wrap(err, events.CodeInvalid, "the invocation is neither an SQS event nor one of a schedule")
+	}
+	if in.Records == nil {
+		p := h.Polls[in.Schedule]
+		if p == nil {
+			return nil, events.Errorf(events.CodeInvalid, "the schedule %q asks no queue of the configuration", in.Schedule)
+		}
+		done, err := p.Run(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(done)
+	}
+	for i, m := range in.Records {
+		if topic, foreign := h.Queues[m.EventSourceARN]; foreign {
+			in.Records[i] = Seal(topic, m)
+		}
+	}
+	return json.Marshal(h.Batch.Handle(ctx, in.SQSEvent))
 }

@@ -110,7 +110,7 @@ func (t *template) otherAlarms() map[string]object {
 		want[f.Name+"-errors"] = gauge{"AWS/Lambda", "Errors", "Sum", by("FunctionName", object{"Ref": id})}.above(0, 300)
 		want[f.Name+"-throttles"] = gauge{"AWS/Lambda", "Throttles", "Sum", by("FunctionName", object{"Ref": id})}.above(0, 300)
 		for _, name := range f.Secrets {
-			if len(f.Queues) > 0 && !strings.Contains(name, ":") { // who asks others does so with what they gave us
+			if !f.Verifies() && !strings.Contains(name, ":") { // who asks others does so with what they gave us
 				want["secret-"+name] = t.ownGauge("SecretMissing", "Sum", "Secret", name).above(0, 300)
 			}
 		}
@@ -123,6 +123,12 @@ func (t *template) otherAlarms() map[string]object {
 	for _, e := range t.conf.Exports {
 		if !e.ClaimChecks {
 			want["withheld-"+e.Name] = t.ownGauge("Withheld", "Sum", "Export", e.Name).above(0, 300)
+		}
+	}
+	for _, q := range t.topo.Foreign {
+		if q.Poll == nil {
+			name := q.ARN[strings.LastIndex(q.ARN, ":")+1:]
+			want["queue-of-"+q.Topic+"-age"] = gauge{"AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum", by("QueueName", name)}.above(30*60, 300)
 		}
 	}
 	var lost []gauge

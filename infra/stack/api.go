@@ -120,6 +120,9 @@ func proof(t config.Topic, secret string) string {
 // outputs tells what to paste where.
 func (a *api) outputs(scope constructs.Construct, b *builder) {
 	for _, name := range sortedKeys(b.conf.Topics) {
+		if b.conf.Topics[name].Queue != "" {
+			continue
+		}
 		var secrets []string
 		for _, s := range b.conf.Topics[name].Secrets {
 			if _, _, reference := isReference(s); !reference {

@@ -24,9 +24,16 @@ type uses struct {
 
 // works returns what each function works with. The actions are those of the requests that its code makes.
 func works(c *config.Config, t *topology.Topology) map[string]uses {
+	var leases, large []string // of polls, and what queues of others bring
+	for _, name := range c.ByQueue() {
+		large = []string{"PutObject"}
+		if c.Topics[name].Poll != nil {
+			leases = []string{"PutItem", "DeleteItem"}
+		}
+	}
 	known := map[string]uses{
 		topology.Ingress: {ingest: true, payloads: []string{"PutObject"}},
-		topology.SQSPublisher: {publish: func(t string) bool {
+		topology.SQSPublisher: {table: leases, payloads: large, publish: func(t string) bool {
 			root, isRoot := c.Topics[t]
 			return isRoot && root.From != config.FromPublish
 		}},
@@ -132,6 +139,7 @@ func (b *builder) grants(f topology.Function, u uses) []grant {
 	if len(u.payloads) > 0 { // whether one is missing or forbidden makes no difference
 		list = append(list, grant{"UsePayloads", prefixed("s3:", u.payloads), []*string{b.bucket.ArnForObjects(jsii.String(payloads))}})
 	}
+	list = append(list, b.foreignGrants(f)...)
 	list = append(list, b.secretGrants(f)...)
 	if b.key != nil {
 		list = append(list, grant{"UseKey", keyActions(u), []*string{b.key.KeyArn()}})
@@ -219,6 +227,11 @@ func concurrency(t *topology.Topology, f topology.Function) int {
 	sum := 0
 	for _, q := range t.Queues {
 		if slices.Contains(f.Queues, q.Name) {
+			sum += q.MaxConcurrency
+		}
+	}
+	for _, q := range t.Foreign {
+		if q.Function == f.Name && q.Poll == nil {
 			sum += q.MaxConcurrency
 		}
 	}

@@ -61,9 +61,11 @@ func offendGrants(t *template) []string {
 }
 
 // mayDoToPayloads returns what a function needs of the payloads of large events: one of somebody's own reads them, and
-// stores those that it publishes.
-func mayDoToPayloads(f topology.Function) []string {
+// stores those that it publishes. The publisher stores what queues of others bring.
+func (t *template) mayDoToPayloads(f topology.Function) []string {
 	switch {
+	case f.Name == topology.SQSPublisher && len(t.topo.Foreign) > 0:
+		return []string{"PutObject"}
 	case f.Build == "" || payloadActions[f.Name] != nil:
 		return payloadActions[f.Name]
 	case len(f.Publish) > 0:
@@ -109,14 +111,17 @@ func (t *template) rights(f topology.Function, traced bool) []string {
 		table, bucket, objects = ofAccount("dynamodb", "table/"+t.topo.Prefix+"-table"), adoptedBucket(""), adoptedBucket("/catalog/*")
 		payloads = adoptedBucket("/events/*")
 	}
-	if actions := tableActions[f.Name]; actions != nil {
+	if f.Name == topology.SQSPublisher {
+		t.addForeign(add)
+	}
+	if actions := t.actions(f.Name); actions != nil {
 		add("UseTable", []string{table}, prefixed("dynamodb:", actions)...)
 	}
 	if actions := blobActions[f.Name]; actions != nil {
 		add("UseBlobs", []string{objects}, prefixed("s3:", actions)...)
 		add("MissBlobs", []string{bucket}, "s3:ListBucket")
 	}
-	if actions := mayDoToPayloads(f); actions != nil {
+	if actions := t.mayDoToPayloads(f); actions != nil {
 		add("UsePayloads", []string{payloads}, prefixed("s3:", actions)...)
 	}
 	secrets, parameters := t.secretARNs(f)
@@ -124,7 +129,7 @@ func (t *template) rights(f topology.Function, traced bool) []string {
 	add("ReadParameters", parameters, "ssm:GetParameter")
 	if key := t.Resources["Alarms"].get("KmsMasterKeyId"); key != nil {
 		actions := keyActions
-		if tableActions[f.Name] != nil {
+		if t.actions(f.Name) != nil {
 			actions = tableKeyActions
 		}
 		add("UseKey", texts(key), actions...)
@@ -133,6 +138,34 @@ func (t *template) rights(f topology.Function, traced bool) []string {
 		add("", []string{"*"}, "xray:PutTelemetryRecords", "xray:PutTraceSegments")
 	}
 	return all
+}
+
+// actions returns what a function does with the table. Whoever asks queues of others has leases there.
+func (t *template) actions(function string) []string {
+	if function == topology.SQSPublisher && slices.ContainsFunc(t.topo.Foreign, func(q topology.ForeignQueue) bool { return q.Poll != nil }) {
+		return []string{"PutItem", "DeleteItem"}
+	}
+	return tableActions[function]
+}
+
+// addForeign adds the rights to read queues of others.
+func (t *template) addForeign(add func(name string, resources []string, actions ...string)) {
+	var mapped, polled, objects, keys []string
+	for _, q := range t.topo.Foreign {
+		if q.Poll == nil {
+			mapped = append(mapped, q.ARN)
+		} else {
+			polled = append(polled, q.ARN)
+		}
+		for _, bucket := range q.Buckets {
+			objects = append(objects, `{"Fn::Join":["",["arn:",{"Ref":"AWS::Partition"},":s3:::`+bucket+`/*"]]}`)
+		}
+		keys = append(keys, q.Keys...)
+	}
+	add("ReadQueuesOfOthers", mapped, "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility")
+	add("PollQueuesOfOthers", polled, "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility")
+	add("ReadObjectsOfOthers", objects, "s3:GetObject")
+	add("UseKeysOfOthers", keys, "kms:Decrypt")
 }
 
 func (t *template) queueARN(name string) string {

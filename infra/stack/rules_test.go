@@ -28,6 +28,9 @@ var wildcards = map[string]string{
 	`s3:GetObject {"Fn::Join":["",[{"Fn::GetAtt":["Blobs","Arn"]},"/events/*"]]}`:                                "the keys of payloads are made while it runs",
 	`s3:PutObject ` + adoptedBucket("/events/*"):                                                                 "the keys of payloads are made while it runs",
 	`s3:GetObject ` + adoptedBucket("/events/*"):                                                                 "the keys of payloads are made while it runs",
+	`s3:GetObject,s3:PutObject {"Fn::Join":["",[{"Fn::GetAtt":["Blobs","Arn"]},"/events/*"]]}`:                   "the keys of payloads are made while it runs",
+	`s3:GetObject,s3:PutObject ` + adoptedBucket("/events/*"):                                                    "the keys of payloads are made while it runs",
+	`s3:GetObject {"Fn::Join":["",["arn:",{"Ref":"AWS::Partition"},":s3:::releases-payloads/*"]]}`:               "others choose the keys of the bodies of their messages",
 	`secretsmanager:GetSecretValue ` + ofAccount("secretsmanager", "secret:callboard-dev/builds-webhook-??????"): "Secrets Manager chooses the last six characters",
 	`secretsmanager:GetSecretValue ` + ofAccount("secretsmanager", "secret:callboard-dev/frobs-api-??????"):      "Secrets Manager chooses the last six characters",
 	`secretsmanager:GetSecretValue ` + ofAccount("secretsmanager", "secret:callboard-dev/ghe-token-??????"):      "Secrets Manager chooses the last six characters",
@@ -80,6 +83,13 @@ var rules = []rule{
 			t.one("AWS::IAM::Role", "ScheduleOutboxSweep").Properties["Policies"] = []any{}
 		},
 	}},
+	{name: "queues of others are read as the configuration says", offenders: offendTopology, breaks: map[string]func(*template){
+		"mapping": func(t *template) { drop(t, "AWS::Lambda::EventSourceMapping", "ForeignReleases") },
+		"mapped and polled": func(t *template) {
+			t.one("AWS::Lambda::EventSourceMapping", "ForeignReleases").Properties["EventSourceArn"] = "arn:aws:sqs:us-west-2:444455556666:far"
+		},
+		"schedule": func(t *template) { drop(t, "AWS::Scheduler::Schedule", "PollFar") },
+	}, on: full},
 	{name: "queues are encrypted", offenders: offendEncryption, breaks: map[string]func(*template){
 		"none": func(t *template) {
 			delete(t.one("AWS::SQS::Queue", "").Properties, "SqsManagedSseEnabled")
@@ -273,6 +283,15 @@ var rules = []rule{
 		"another log": func(t *template) {
 			statement(t, "Notify", "WriteLog")["Resource"] = statement(t, "Ingress", "WriteLog")["Resource"]
 		},
+		"another queue of others": func(t *template) {
+			statement(t, "SqsPublisher", "ReadQueuesOfOthers")["Resource"] = "arn:aws:sqs:eu-west-1:444455556666:other"
+		},
+		"all buckets of others": func(t *template) { statement(t, "SqsPublisher", "ReadObjectsOfOthers")["Resource"] = "arn:aws:s3:::*" },
+		"any key of others":     func(t *template) { statement(t, "SqsPublisher", "UseKeysOfOthers")["Resource"] = "*" },
+		"more of a polled queue": func(t *template) {
+			s := statement(t, "SqsPublisher", "PollQueuesOfOthers")
+			s["Action"] = append(list(s["Action"]), "sqs:PurgeQueue")
+		},
 		"another parameter": func(t *template) {
 			statement(t, "Ingress", "ReadParameters")["Resource"] = object{"Fn::Sub": "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter/other"}
 		},
@@ -365,6 +384,9 @@ var rules = []rule{
 		"filter":    func(t *template) { drop(t, "AWS::Logs::MetricFilter", "") },
 		"a topic":   func(t *template) { drop(t, "AWS::CloudWatch::Alarm", "NothingOutGithubPush") },
 		"a secret":  func(t *template) { drop(t, "AWS::CloudWatch::Alarm", "SecretGithubToken") },
+		"queue of others": func(t *template) {
+			drop(t, "AWS::CloudWatch::Alarm", "ForeignReleases")
+		},
 		"errors of another function": func(t *template) {
 			t.one("AWS::CloudWatch::Alarm", "FunctionRouter74C956Errors").Properties["Dimensions"] = by("FunctionName", object{"Ref": "FunctionIngress487A0A"})
 		},
@@ -425,6 +447,7 @@ var rules = []rule{
 	exportRules[0], exportRules[1], exportRules[2],
 	{name: "there are outputs to go on with, and none for other stacks", offenders: offendOutputs, breaks: map[string]func(*template){
 		"webhook": func(t *template) { delete(t.Outputs, "WebhookGithub") },
+		"reader":  func(t *template) { t.Outputs["QueueReaderRoleArn"] = object{"Value": "x"} },
 		"export":  func(t *template) { t.Outputs["ApiUrl"].(object)["Export"] = object{"Name": "x"} },
 		"import":  func(t *template) { t.Resources["Table"].Properties["TableName"] = object{"Fn::ImportValue": "x"} },
 	}},
@@ -761,6 +784,13 @@ func offendTopology(t *template) []string {
 			bad = append(bad, fmt.Sprintf("no subscription %+v", s))
 		}
 	}
+	for _, q := range t.topo.Foreign {
+		if mapped := q.Poll == nil; mapped != slices.ContainsFunc(t.ids("AWS::Lambda::EventSourceMapping"), func(m string) bool {
+			return t.Resources[m].get("EventSourceArn") == q.ARN && functions[target(t.Resources[m].get("FunctionName"))] == q.Function
+		}) {
+			bad = append(bad, fmt.Sprintf("the queue %s is mapped: %t", q.ARN, !mapped))
+		}
+	}
 	bad = append(bad, offendRoutes(t, functions)...)
 	for _, s := range t.topo.Schedules {
 		_, r := t.named("AWS::Scheduler::Schedule", "Name", s.AWSName)
@@ -888,6 +918,9 @@ func offendRedrive(t *template) []string {
 
 func offendVisibility(t *template) []string {
 	return t.each("AWS::Lambda::EventSourceMapping", func(_ string, m *resource) bool {
+		if arn, foreign := m.get("EventSourceArn").(string); foreign { // others say how long its messages are hidden
+			return slices.ContainsFunc(t.topo.Foreign, func(q topology.ForeignQueue) bool { return q.ARN == arn })
+		}
 		q, f := t.Resources[target(m.get("EventSourceArn"))], t.Resources[target(m.get("FunctionName"))]
 		window := max(m.number("MaximumBatchingWindowInSeconds"), 0)
 		return q != nil && f != nil && q.number("VisibilityTimeout") == 6*f.number("Timeout")+window
@@ -949,7 +982,7 @@ func offendOrder(t *template) []string {
 	for _, m := range t.ids("AWS::Lambda::EventSourceMapping") {
 		queue, f := target(t.Resources[m].get("EventSourceArn")), target(t.Resources[m].get("FunctionName"))
 		for _, s := range t.ids("AWS::SNS::Subscription") {
-			if target(t.Resources[s].get("Endpoint")) == queue && !t.after(s, f) {
+			if queue != "" && target(t.Resources[s].get("Endpoint")) == queue && !t.after(s, f) {
 				bad = append(bad, s+" delivers before there is "+f)
 			}
 		}
@@ -1006,10 +1039,10 @@ func offendEnvironment(t *template) []string {
 			id, _ := t.named(kind, property, t.topo.Prefix+"-"+name)
 			return object{"Ref": id}
 		}
-		if slices.Contains(stores, f.Name) {
+		if slices.Contains(stores, f.Name) || t.actions(f.Name) != nil {
 			want["CALLBOARD_TABLE"] = t.table()
 		}
-		if blobActions[f.Name] != nil || mayDoToPayloads(f) != nil {
+		if blobActions[f.Name] != nil || t.mayDoToPayloads(f) != nil {
 			want["CALLBOARD_BUCKET"] = t.bucket()
 		}
 		if f.Name == topology.Ingress {
@@ -1089,7 +1122,7 @@ func offendPayloads(t *template) []string {
 	writes := func(role string) bool {
 		return slices.ContainsFunc(t.topo.Functions, func(f topology.Function) bool {
 			_, r := t.named("AWS::Lambda::Function", "FunctionName", f.AWSName)
-			return slices.Contains(mayDoToPayloads(f), "PutObject") && r != nil && target(r.get("Role")) == role
+			return slices.Contains(t.mayDoToPayloads(f), "PutObject") && r != nil && target(r.get("Role")) == role
 		})
 	}
 	for _, role := range t.ids("AWS::IAM::Role") {
@@ -1248,11 +1281,16 @@ func offendOutputs(t *template) []string {
 		values[id] = true
 	}
 	webhooks := slices.DeleteFunc(slices.Collect(maps.Keys(values)), func(id string) bool { return !strings.HasPrefix(id, "Webhook") })
-	roots := slices.DeleteFunc(slices.Clone(t.topo.Topics), func(x topology.Topic) bool { return strings.Contains(x.Name, ".") })
+	roots := slices.DeleteFunc(slices.Clone(t.topo.Topics), func(x topology.Topic) bool {
+		return strings.Contains(x.Name, ".") || t.conf.Topics[x.Name].Queue != ""
+	})
 	if len(webhooks) != len(roots) {
 		bad = append(bad, fmt.Sprintf("there are %d webhooks for %d topics", len(webhooks), len(roots)))
 	}
 	bad = append(bad, t.unshownExports()...)
+	if values["QueueReaderRoleArn"] != (len(t.topo.Foreign) > 0) {
+		bad = append(bad, "the role that reads queues of others is told where there are none, or the other way round")
+	}
 	for _, id := range []string{"ApiUrl", "AlarmTopicArn", "TableName", "BucketName"} {
 		if !values[id] {
 			bad = append(bad, "no output "+id)

@@ -83,6 +83,7 @@ func New(app awscdk.App, c *config.Config, o Options, programs string) (awscdk.S
 	}
 	b.api.outputs(b.stack, b)
 	b.exportOutputs()
+	b.foreignOutputs()
 	return b.stack, nil
 }
 
@@ -99,14 +100,14 @@ func (b *builder) addStores() {
 	b.policy = refusePlain(b.stack, b.bucket)
 }
 
-// addSecrets adds the secrets of all functions, or takes those that are there, and returns the names of those that are empty. Who answers requests
-// checks secrets that we choose; who reads queues calls others with the secrets that they have given us.
+// addSecrets adds the secrets of all functions, or takes those that are there, and returns the names of those that are empty. Who checks what
+// senders and callers show does so with secrets that we choose; the others call somebody with the secrets that they have given us.
 func (b *builder) addSecrets() (empty []string) {
 	ours := map[string]bool{}
 	for _, f := range b.topo.Functions {
 		for _, name := range f.Secrets {
 			if _, _, reference := isReference(name); !reference {
-				ours[name] = ours[name] || len(f.Queues) == 0
+				ours[name] = ours[name] || f.Verifies()
 			}
 		}
 	}
@@ -155,6 +156,9 @@ func (b *builder) addFunctions(programs string) {
 		if q.Function != "" {
 			b.functions[q.Function].reads(b.stack, b.queues[q.Name])
 		}
+	}
+	for _, q := range b.topo.Foreign {
+		b.functions[q.Function].readsForeign(b.stack, q, b.alarms)
 	}
 	for _, s := range b.topo.Subscriptions {
 		to := b.queues[s.Queue]

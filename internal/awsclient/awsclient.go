@@ -40,6 +40,8 @@ var (
 	Upload = Budget{Attempts: 2, Timeout: 3 * time.Second, Backoff: 100 * time.Millisecond}
 	// Background is for functions that read queues: their messages come again after a failure.
 	Background = Budget{Attempts: 3, Timeout: 4 * time.Second, Backoff: time.Second}
+	// Polling is for requests that wait for messages, up to 15 s, in a function that may run for 30 s.
+	Polling = Budget{Attempts: 1, Timeout: 19 * time.Second}
 )
 
 // Total is how long a call can take with all of its attempts.

@@ -166,3 +166,12 @@ func TestBudget_Interactive(t *testing.T) {
 		t.Errorf("one attempt to the bucket and one to the queue take up to %v, want at most %v", got, limit)
 	}
 }
+
+// TestBudget_Polling: a request waits up to 15 s, and has to end within the 30 s of the function, with time left for what
+// it brings.
+func TestBudget_Polling(t *testing.T) {
+	t.Parallel()
+	if total := awsclient.Polling.Total(); total < 18*time.Second || total > 20*time.Second {
+		t.Errorf("a request can take %v", total)
+	}
+}

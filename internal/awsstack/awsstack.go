@@ -57,7 +57,50 @@ func Find(ctx context.Context, cfg aws.Config, t *topology.Topology) (*Stack, er
 		}
 		s.queues = append(s.queues, aws.ToString(answer.QueueUrl))
 	}
+	for _, q := range t.Foreign {
+		if url, err := s.foreignURL(ctx, q); err == nil && q.Poll == nil { // that of another account may not be for us to look at
+			s.queues = append(s.queues, url)
+		}
+	}
 	return s, nil
+}
+
+// Send sends a message to a queue of others and returns its id. Who runs this may do so only where the policy of the
+// queue allows it.
+func (s *Stack) Send(ctx context.Context, q topology.ForeignQueue, m events.Message) (id string, err error) {
+	if err := m.Validate(events.MaxSQSMessageSize); err != nil {
+		return "", err
+	}
+	url, err := s.foreignURL(ctx, q)
+	if err != nil {
+		return "", events.Wrap(err, events.CodeUnavailable, "the queue %s is not found, or not for you to use", q.ARN)
+	}
+	in := &sqs.SendMessageInput{QueueUrl: &url, MessageBody: &m.Body, MessageAttributes: map[string]types.MessageAttributeValue{}}
+	for name, a := range m.Attributes {
+		in.MessageAttributes[name] = types.MessageAttributeValue{DataType: &a.DataType, StringValue: &a.StringValue}
+	}
+	if m.GroupID != "" {
+		in.MessageGroupId = &m.GroupID
+	}
+	out, err := s.foreign(q).SendMessage(ctx, in)
+	if err != nil {
+		return "", events.Wrap(err, events.CodeUnavailable, "the message was not sent to the queue %s", q.ARN)
+	}
+	return aws.ToString(out.MessageId), nil
+}
+
+// foreign returns a client for the region of a queue.
+func (s *Stack) foreign(q topology.ForeignQueue) *sqs.Client {
+	return sqs.NewFromConfig(s.aws, func(o *sqs.Options) { o.Region = q.Region() })
+}
+
+func (s *Stack) foreignURL(ctx context.Context, q topology.ForeignQueue) (string, error) {
+	name, account := q.AWSName(), q.Account()
+	answer, err := s.foreign(q).GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &name, QueueOwnerAWSAccountId: &account})
+	if err != nil {
+		return "", err
+	}
+	return aws.ToString(answer.QueueUrl), nil
 }
 
 // Gateway hands requests on to the API of the stack. Where cfg has an endpoint of its own, an emulator, the API is asked

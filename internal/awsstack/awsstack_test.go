@@ -22,6 +22,7 @@ import (
 type account struct {
 	mu      sync.Mutex
 	counted []string // what SQS says of the messages in the queue, one answer after the other
+	sent    []string // messages
 }
 
 func (a *account) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -37,6 +38,14 @@ func (a *account) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.Contains(string(body), "Action=DescribeStacks"):
 		w.WriteHeader(http.StatusBadRequest)
 		_, _ = io.WriteString(w, `<ErrorResponse><Error><Code>ValidationError</Code><Message>Stack with id x does not exist</Message></Error></ErrorResponse>`)
+	case strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".GetQueueUrl") && strings.Contains(string(body), `"closed"`):
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(w, `{"__type":"com.amazonaws.sqs#AccessDeniedException","message":"no"}`)
+	case strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".SendMessage"):
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.sent = append(a.sent, r.Header.Get("Authorization")+" "+string(body))
+		_, _ = io.WriteString(w, `{"MessageId":"m-1","MD5OfMessageBody":"99914b932bd37a50b983c5e7c90ae93b"}`)
 	case strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".GetQueueUrl"):
 		_, _ = fmt.Fprintf(w, `{"QueueUrl":"http://%s/0/ingest"}`, r.Host)
 	case strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".GetQueueAttributes"):
@@ -107,5 +116,32 @@ func TestDrain(t *testing.T) {
 	cancel()
 	if err := stack.Drain(ctx); err == nil {
 		t.Error("a drain that was given up ends without an error")
+	}
+}
+
+// A message goes to the queue itself, in its region. What the queue of another account does not allow is said.
+func TestSend(t *testing.T) {
+	t.Parallel()
+	a, x := &account{}, topo("callboard-dev")
+	open := topology.ForeignQueue{Topic: "builds", ARN: "arn:aws:sqs:us-west-2:111122223333:builds"}
+	closed := topology.ForeignQueue{Topic: "closed", ARN: "arn:aws:sqs:eu-central-1:111122223333:closed"}
+	x.Foreign = []topology.ForeignQueue{open, closed}
+	stack, err := awsstack.Find(t.Context(), serve(t, a), x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := events.Message{Body: "{}", GroupID: "g", Attributes: map[string]events.Attribute{"X-State": {DataType: "String", StringValue: "failed"}}}
+	id, err := stack.Send(t.Context(), open, m)
+	if err != nil || id != "m-1" {
+		t.Errorf("sent as %q: %v", id, err)
+	}
+	if len(a.sent) != 1 || !strings.Contains(a.sent[0], "/us-west-2/sqs/") || !strings.Contains(a.sent[0], `"X-State":{"DataType":"String","StringValue":"failed"}`) {
+		t.Errorf("the request is %s", a.sent)
+	}
+	if _, err := stack.Send(t.Context(), closed, m); events.ErrorCode(err) != events.CodeUnavailable || !strings.Contains(err.Error(), closed.ARN) {
+		t.Errorf("a queue of others that is closed: %v", err)
+	}
+	if _, err := stack.Send(t.Context(), open, events.Message{}); events.ErrorCode(err) != events.CodeInvalid {
+		t.Errorf("an empty message: %v", err)
 	}
 }

@@ -19,7 +19,7 @@ import (
 // hosts and the subjects of users are lower-case. CEL conditions and templates are kept as text.
 type Config struct {
 	Schema        string           `json:"$schema" is:"where the JSON Schema of this file is"`
-	Topics        map[string]Topic `json:"topics" config:"required" is:"the root topics by name"`
+	Topics        map[string]Topic `json:"topics" config:"filled" is:"the root topics by name"`
 	Integrations  Integrations     `json:"integrations" is:"how the APIs of source-control systems are reached"`
 	Catalog       Catalog          `json:"catalog" is:"what the catalog is filled from"`
 	Notifications Notifications    `json:"notifications" is:"who is told about what"`
@@ -28,6 +28,8 @@ type Config struct {
 	AWS           AWS              `json:"aws" is:"what is particular to AWS"`
 
 	Functions map[string]Function `json:"functions" is:"functions of your own by name"`
+	// Events is Backstage's own block about queues. [Parse] moves what it says to Topics.
+	Events Events `json:"events" is:"Backstage's own block about queues"`
 }
 
 // Topic is a root topic: where its events come from, how they are verified and how their sub-topic is found.
@@ -55,6 +57,14 @@ type Topic struct {
 	SubTopic []string `json:"subTopic" config:"filled" is:"the rules that find the sub-topic, \"header:<name>\", \"metadata:<name>\", \"body:<path>\" or text with them in ${…}"`
 	// Publish are sub-topics, without the name of the topic, that are published although nothing else names them.
 	Publish []string `json:"publish" config:"filled" is:"sub-topics that are published although nothing else names them, such as \"push\""`
+	// Queue is the ARN of a queue that others fill, where the topic's messages come from it and not by HTTP.
+	Queue string `json:"queue" is:"the ARN of the queue that others fill"`
+	// Poll says how a schedule asks the queue; nil if Lambda reads it.
+	Poll *Poll `json:"poll" is:"how a schedule asks a queue that Lambda cannot read, such as one in another region"`
+	// Buckets are the names of those buckets from which the bodies of large messages may be read.
+	Buckets []string `json:"buckets" config:"filled" is:"the buckets that hold the bodies of large messages"`
+	// Keys are the ARNs of the KMS keys with which the queue and the buckets are encrypted.
+	Keys []string `json:"keys" config:"filled" is:"the KMS keys with which others encrypt queue and buckets"`
 }
 
 // Signature says how a sender signs the body with HMAC-SHA-256.
@@ -221,6 +231,7 @@ func Parse(data []byte) (*Config, error) {
 	if err := decode(data, c, found); err != nil {
 		return nil, Errors{*err}
 	}
+	backstageQueues(c, found)
 	complete(c)
 	validate(c, found)
 	if errs := found.sorted(); len(errs) > 0 {
@@ -245,6 +256,9 @@ func complete(c *Config) {
 	for name, t := range c.Topics {
 		if len(t.SubTopic) == 0 {
 			t.SubTopic = profiles[t.From].subTopic
+		}
+		if t.Poll != nil {
+			t.Poll.fillIn()
 		}
 		t.DeliveryID = normalSelector(t.DeliveryID)
 		t.Metadata = mapped(t.Metadata, lower)

@@ -115,6 +115,9 @@ func (d *decoder) value(v reflect.Value, path, is string) error {
 		v.Set(reflect.New(v.Type().Elem()))
 		v = v.Elem()
 	}
+	if v.Type() == durationType {
+		return d.duration(v, path, is)
+	}
 	kind := d.in.PeekKind()
 	want := kindOf(v.Kind())
 	if kind != want && (want != jsontext.KindTrue || kind != jsontext.KindFalse) {
@@ -181,9 +184,6 @@ func kindOf(k reflect.Kind) jsontext.Kind {
 	}
 }
 
-// collections are the kinds that can be empty.
-var collections = []jsontext.Kind{jsontext.KindBeginObject, jsontext.KindBeginArray}
-
 var kindNames = map[jsontext.Kind]string{
 	jsontext.KindNull: "null", jsontext.KindTrue: "a boolean", jsontext.KindFalse: "a boolean", jsontext.KindNumber: "a number",
 	jsontext.KindString: "a string", jsontext.KindBeginObject: "an object", jsontext.KindBeginArray: "an array",
@@ -202,7 +202,7 @@ func (d *decoder) object(v reflect.Value, path string) error {
 		if err := d.value(v.FieldByIndex(f.Index), path, f.Tag.Get("is")); err != nil {
 			return err
 		}
-		if filled := f.Tag.Get("config") != ""; filled && slices.Contains(collections, kindOf(f.Type.Kind())) && v.FieldByIndex(f.Index).Len() == 0 {
+		if filled := f.Tag.Get("config") != ""; filled && slices.Contains([]reflect.Kind{reflect.Map, reflect.Slice}, f.Type.Kind()) && v.FieldByIndex(f.Index).Len() == 0 {
 			d.unreadable(path, "is empty: write %s", f.Tag.Get("is"))
 		}
 		return nil

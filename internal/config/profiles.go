@@ -28,6 +28,8 @@ const (
 	FromBasic               = "basic"
 	FromToken               = "token"
 	FromNone                = "none"
+	// FromQueue is a sender that fills a queue, without a signature.
+	FromQueue = "queue"
 )
 
 // VerifyNone is the value of [Topic.Verify] that lets everybody send.
@@ -53,6 +55,7 @@ var profiles = map[string]profile{
 	FromBasic:               {takes: []string{keyDeliveryID, keyMetadata}},
 	FromToken:               {takes: []string{keyToken, keyDeliveryID, keyMetadata}},
 	FromNone:                {takes: []string{keyDeliveryID, keyMetadata}},
+	FromQueue:               {takes: []string{keyDeliveryID, keyMetadata}},
 }
 
 // Senders returns the names of all profiles in order.

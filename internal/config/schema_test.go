@@ -60,6 +60,9 @@ func TestSchemaFitsTypes(t *testing.T) {
 
 func schemaShape(t *testing.T, s *schema, defs map[string]*schema) shape {
 	t.Helper()
+	if s.Ref == "#/$defs/duration" {
+		return shape{Type: "duration"}
+	}
 	if s.Ref != "" {
 		def := defs[strings.TrimPrefix(s.Ref, "#/$defs/")]
 		if def == nil {
@@ -96,14 +99,17 @@ func schemaShape(t *testing.T, s *schema, defs map[string]*schema) shape {
 	return out
 }
 
-func typeShape(typ reflect.Type, config reflect.StructTag) shape {
-	out := shape{Default: config.Get("default")}
+func typeShape(typ reflect.Type, tag reflect.StructTag) shape {
+	if typ == reflect.TypeFor[config.Duration]() {
+		return shape{Type: "duration"}
+	}
+	out := shape{Default: tag.Get("default")}
 	switch typ.Kind() {
 	case reflect.Pointer:
-		return typeShape(typ.Elem(), config)
+		return typeShape(typ.Elem(), tag)
 	case reflect.Slice, reflect.Map:
 		out.Type = map[reflect.Kind]string{reflect.Slice: "array", reflect.Map: "object"}[typ.Kind()]
-		out.MayNotBeEmpty = config.Get("config") != ""
+		out.MayNotBeEmpty = tag.Get("config") != ""
 		e := typeShape(typ.Elem(), "")
 		out.Element = &e
 		return out

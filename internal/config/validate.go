@@ -59,6 +59,9 @@ type validator struct {
 
 func validate(c *Config, found *problems) {
 	v := validator{found, c}
+	if len(c.Topics) == 0 {
+		v.unreadable("$.topics", "is missing: write the root topics by name")
+	}
 	for _, name := range sortedKeys(c.Topics) {
 		v.topic(member("$.topics", name), name, c.Topics[name])
 	}
@@ -84,7 +87,10 @@ func (v validator) topic(path, name string, t Topic) {
 		v.secret(element(member(path, "secrets"), i), s)
 	}
 	v.profile(path, t)
-	v.verification(path, t)
+	v.queue(path, name, t)
+	if t.Queue == "" && t.From != FromQueue {
+		v.verification(path, t)
+	}
 	// never is the header that holds the secret or the signature.
 	never := ""
 	if t.Signature != nil {
@@ -100,7 +106,11 @@ func (v validator) topic(path, name string, t Topic) {
 		v.metadata(element(path+".metadata", i), m, never)
 	}
 	if t.DeliveryID != "" {
-		v.selector(path+".deliveryId", t.DeliveryID, never, "header")
+		kinds := []string{"header"}
+		if t.Queue != "" {
+			kinds = append(kinds, "metadata")
+		}
+		v.selector(path+".deliveryId", t.DeliveryID, never, kinds...)
 	}
 	for i, s := range t.SubTopic {
 		v.selector(element(path+".subTopic", i), s, never, "header", "metadata")

@@ -75,6 +75,8 @@ var (
 	NotificationUnits = Units{Writes: 4}
 	// SweepUnits are for a look into the empty outbox.
 	SweepUnits = Units{Reads: 16}
+	// leaseUnits are for the lease of a poll, which is taken and released.
+	leaseUnits = Units{Writes: 2}
 )
 
 // duration is how long a function runs, in milliseconds at 8 KB: for an invocation, and for each event of its batch.
@@ -90,6 +92,7 @@ var (
 	notifyTime     = duration{2, 12}
 	sweepTime      = duration{150, 0}
 	ownTime        = duration{2, 100} // functions of somebody's own: nobody knows; one request to an API that is near
+	pollTime       = duration{150, 0} // beside the time that it waits
 )
 
 // objectTime is how long it takes to put a payload of 1 MB into the bucket, or to get it, in milliseconds; assumed.

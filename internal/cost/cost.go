@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/callboard/callboard/internal/config"
 	"github.com/callboard/callboard/internal/topology"
@@ -94,7 +95,11 @@ func follow(t *topology.Topology, root, sub string) path {
 	}
 	for i, s := range scenarios {
 		w := &walk{topo: t, scenario: s, index: i, path: &p, sub: sub}
-		w.ingress(root)
+		if byQueue(t, root) {
+			w.queueOfOthers(root)
+		} else {
+			w.ingress(root)
+		}
 	}
 	// Logs are of all functions, so they come last.
 	slices.SortStableFunc(p.hops, func(a, b hop) int { return cmp.Compare(logsLast(a), logsLast(b)) })
@@ -148,25 +153,52 @@ const (
 // door is what every webhook takes, and returns those that are accepted.
 func (w *walk) door(root string) flow {
 	w.add("API (API Gateway)", priceHTTP.of(math.Ceil(w.scenario.size/requestChunk)))
-	f := flow{share: 1, size: w.scenario.size + Attributes}
-	if f.size > float64(w.topo.Limit(root)) {
-		f = flow{share: 1, size: ClaimCheck + Attributes, payload: w.scenario.size}
-	}
+	f := w.message(root)
 	w.function(topology.Ingress, whole(f), 1, ingressTime)
 	w.add(hopLogs, logs(accessLine-logOverhead, 1))
 	return f
 }
 
+// message is an event of a root topic: whole, or a claim check with its payload in the bucket.
+func (w *walk) message(root string) flow {
+	f := flow{share: 1, size: w.scenario.size + Attributes}
+	if f.size > float64(w.topo.Limit(root)) {
+		f = flow{share: 1, size: ClaimCheck + Attributes, payload: w.scenario.size}
+	}
+	return f
+}
+
+// store is what it takes a function to keep the payload of a claim check.
+func (w *walk) store(name string, f flow) {
+	if f.payload > 0 {
+		w.add(hopPayloads, pricePut.of(1)+priceObjects.of(f.payload/gib*payloadDays*24/hoursPerMonth))
+		w.add("function "+name+" (Lambda)", compute(w.memory(name), objectTime))
+	}
+}
+
 // ingress is what every accepted webhook takes.
 func (w *walk) ingress(root string) {
 	f := w.door(root)
-	if f.payload > 0 {
-		w.add(hopPayloads, pricePut.of(1)+priceObjects.of(f.payload/gib*payloadDays*24/hoursPerMonth))
-		w.add("function "+topology.Ingress+" (Lambda)", compute(w.memory(topology.Ingress), objectTime))
-	}
+	w.store(topology.Ingress, f)
 	w.queue(topology.QueueIngest, f)
 	w.function(topology.SQSPublisher, f, w.batch(f), publishTime)
 	w.publish(root, f, w.batch(f))
+}
+
+// byQueue tells whether the events of a root topic come by a queue of others.
+func byQueue(t *topology.Topology, root string) bool {
+	return slices.ContainsFunc(t.Foreign, func(q topology.ForeignQueue) bool { return q.Topic == root })
+}
+
+// queueOfOthers is what it takes to receive and delete what others have sent, which they pay.
+func (w *walk) queueOfOthers(root string) {
+	f := flow{share: 1, size: w.scenario.size + Attributes}
+	n := w.batch(f)
+	w.add("queue of others (SQS)", priceQueue.of(chunks(n*f.size)/n+1/n))
+	w.function(topology.SQSPublisher, f, n, publishTime)
+	f = w.message(root)
+	w.store(topology.SQSPublisher, f)
+	w.publish(root, f, n)
 }
 
 // publish is what it takes to publish events to a topic, so many at once, and all that follows.
@@ -289,9 +321,18 @@ func monthly(c *config.Config, t *topology.Topology) []item {
 			read++
 		}
 	}
+	for _, q := range t.Foreign {
+		if q.Poll == nil {
+			read++
+		}
+	}
 	items := []item{{count(read, "queue") + ", asked for messages again and again (SQS)", priceQueue.of(read * pollers * pollsPerMinute * minutesPerMonth)}}
 	for _, s := range t.Schedules {
 		runs := hoursPerMonth * 3600 / s.Every.Seconds()
+		if s.Topic != "" {
+			items = append(items, poll(t, s, runs))
+			continue
+		}
 		items = append(items, item{
 			"schedule " + s.Name + ", its runs, their reads and logs",
 			priceSchedule.of(runs) + priceInvocation.of(runs) + runs*(compute(memory(s.Function), sweepTime.invocation)+SweepUnits.usd()+logs(platformLines-logOverhead, 1)),
@@ -318,6 +359,21 @@ func monthly(c *config.Config, t *topology.Topology) []item {
 		item{"reads of secrets, by functions that never rest (Secrets Manager)", priceSecretRead.of(reads)},
 		item{count(tableGB, "GB") + " in the table, with point-in-time recovery (DynamoDB)", priceStorage.of(tableGB) + priceRestore.of(tableGB)},
 	)
+}
+
+// poll is what it takes to ask a queue of others that is empty: every run waits for a message, and has a lease.
+func poll(t *topology.Topology, s topology.Schedule, runs float64) item {
+	wait := 0.0
+	for _, q := range t.Foreign {
+		if q.Topic == s.Topic {
+			wait = 1000 * time.Duration(q.Poll.WaitTime).Seconds()
+		}
+	}
+	return item{
+		"schedule " + s.Name + ", its runs that wait for messages, their leases and logs",
+		priceSchedule.of(runs) + priceInvocation.of(runs) + priceQueue.of(runs) +
+			runs*(compute(memory(s.Function), pollTime.invocation+wait)+leaseUnits.usd()+logs(platformLines-logOverhead, 1)),
+	}
 }
 
 // hosts returns of how many hosts the API is asked.
@@ -349,6 +405,11 @@ func alarmMetrics(c *config.Config, t *topology.Topology) float64 {
 			n++ // what is too large for the export
 		}
 	}
+	for _, q := range t.Foreign {
+		if q.Poll == nil {
+			n++ // its age
+		}
+	}
 	return n + hosts(c) + emptySecrets(t)
 }
 
@@ -356,7 +417,7 @@ func alarmMetrics(c *config.Config, t *topology.Topology) float64 {
 func emptySecrets(t *topology.Topology) float64 {
 	n := 0.0
 	for _, f := range t.Functions {
-		if len(f.Queues) == 0 {
+		if f.Verifies() {
 			continue
 		}
 		for _, name := range f.Secrets {

@@ -115,6 +115,44 @@ func TestOf_Payloads(t *testing.T) {
 	}
 }
 
+// What others send by a queue is not paid to the gateway, and a poll is paid for although nothing comes.
+func TestOf_QueuesOfOthers(t *testing.T) {
+	t.Parallel()
+	r := Of(parsed(t, `{"topics": {
+		"mapped": {"from": "queue", "queue": "arn:aws:sqs:eu-west-1:111122223333:mapped"},
+		"polled": {"from": "queue", "queue": "arn:aws:sqs:us-west-2:111122223333:polled", "poll": {"every": "5m", "waitTime": "2s"}}
+	}}`))
+	for _, p := range r.paths[:2] {
+		got := map[string][]float64{}
+		for _, h := range p.hops {
+			got[h.name] = h.usd
+		}
+		// Of a message of 100 KB a receive is 2 requests; of ten, 1 MB is 16 and their deletion one. One of 1 MB comes alone.
+		want := []float64{2 * 0.4, (0.2 + 0.1) * 0.4, 3 * 0.4, (1.6 + 0.1) * 0.4, 18 * 0.4, 18 * 0.4}
+		if diff := cmp.Diff(want, got["queue of others (SQS)"], cmpopts.EquateApprox(1e-9, 0)); diff != "" {
+			t.Errorf("%s: the queue (-by hand +computed):\n%s", p.name, diff)
+		}
+		if len(got["API (API Gateway)"]) > 0 || len(got["function sqs-publisher (Lambda)"]) == 0 {
+			t.Errorf("%s: the path is %v", p.name, got)
+		}
+	}
+	const runs = 730 * 12
+	want := map[string]float64{
+		"2 queues, asked for messages again and again (SQS)": 2 * 5 * 3 * 60 * 730 * 0.4e-6, // ingest and mapped
+		"schedule poll-polled, its runs that wait for messages, their leases and logs": runs * (1e-6 + 0.2e-6 + 0.4e-6 + 2*0.625e-6 +
+			0.25*2.15*0.0000133334 + 700*0.5e-9),
+	}
+	for _, i := range r.monthly {
+		if usd, known := want[i.name]; known && math.Abs(usd-i.usd) > 1e-9 {
+			t.Errorf("%s: %v, want %v", i.name, i.usd, usd)
+		}
+		delete(want, i.name)
+	}
+	if len(want) > 0 {
+		t.Errorf("not in a month: %v", want)
+	}
+}
+
 // Large and lonely events cost more than small ones that come together.
 func TestOf_Order(t *testing.T) {
 	t.Parallel()

@@ -47,6 +47,20 @@ type Deployment struct {
 	values map[string]string
 }
 
+// Variable returns a variable that a function needs with some configurations only. It fails with [events.CodeInvalid] where it
+// is not set.
+func Variable(name string) (string, error) {
+	value := os.Getenv(name)
+	if value == "" {
+		return "", missing(name)
+	}
+	return value, nil
+}
+
+func missing(name string) error {
+	return events.Errorf(events.CodeInvalid, "the variable %s is not set; the deployment has to set it", name)
+}
+
 // Value returns a variable that was named in [Load].
 func (d *Deployment) Value(name string) string { return d.values[name] }
 
@@ -61,7 +75,7 @@ func Load(lookup func(string) (string, bool), budget awsclient.Budget, variables
 	for _, name := range append(variables, Prefix) {
 		value, _ := lookup(name)
 		if value == "" {
-			errs = append(errs, events.Errorf(events.CodeInvalid, "the variable %s is not set; the deployment has to set it", name))
+			errs = append(errs, missing(name))
 		}
 		d.values[name] = value
 	}
@@ -75,7 +89,7 @@ func Load(lookup func(string) (string, bool), budget awsclient.Budget, variables
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
-	d.Metrics = &telemetry.Metrics{Prefix: d.Config.AWS.Prefix, Out: os.Stdout}
+	d.Metrics = &telemetry.Metrics{Prefix: d.Config.AWS.Prefix, Out: os.Stdout, ByQueue: d.Config.ByQueue()}
 	return d, nil
 }
 

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/callboard/callboard/internal/blob"
+	"github.com/callboard/callboard/internal/blob/foreign"
 	"github.com/callboard/callboard/internal/bolt"
 	"github.com/callboard/callboard/internal/front"
 	"github.com/callboard/callboard/internal/secrets"
@@ -45,6 +46,8 @@ type Engine struct {
 	Table   *boltdb.Table
 	Blobs   *blob.Dir
 	Secrets secrets.Dir
+	// Buckets stand for the buckets of others.
+	Buckets foreign.Dir
 
 	folder string
 	db     *bolt.DB
@@ -69,7 +72,7 @@ func Open(folder string, queues []QueueSpec, subscriptions map[string][]string) 
 		}
 		return nil, err
 	}
-	e := &Engine{folder: folder, db: db, Secrets: secrets.Dir(filepath.Join(folder, "secrets"))}
+	e := &Engine{folder: folder, db: db, Secrets: secrets.Dir(filepath.Join(folder, "secrets")), Buckets: foreign.Dir(filepath.Join(folder, "buckets"))}
 	defer func() {
 		if err == nil {
 			return

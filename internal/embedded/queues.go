@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -55,6 +56,9 @@ type Queues struct {
 
 // arnPrefix makes an ARN of the name of a queue.
 const arnPrefix = "arn:aws:sqs:embedded:000000000000:"
+
+// QueueARN returns the ARN that messages of a queue say they come from.
+func QueueARN(name string) string { return arnPrefix + name }
 
 var queuesBucket = []byte("queues")
 
@@ -193,6 +197,7 @@ func decodeStored(data []byte) (s stored, body []byte, err error) {
 type put struct {
 	queue   string
 	message events.Message
+	id      string // of the message; "" for a new one
 
 	// Of a message that was received too often: where, and how often.
 	source   string
@@ -205,6 +210,15 @@ func (q *Queues) Send(ctx context.Context, queue string, m events.Message) error
 		return err
 	}
 	return q.store(ctx, []put{{queue: queue, message: m}}, "", nil)
+}
+
+// Enqueue is Send that returns the id of the message.
+func (q *Queues) Enqueue(ctx context.Context, queue string, m events.Message) (id string, err error) {
+	if err := m.Validate(events.MaxSQSMessageSize); err != nil {
+		return "", err
+	}
+	id = uuid.NewString()
+	return id, q.store(ctx, []put{{queue: queue, message: m, id: id}}, "", nil)
 }
 
 // Publish puts each event into the queues that subscribe to its topic, in one commit.
@@ -280,7 +294,7 @@ func (q *Queues) store(ctx context.Context, puts []put, from string, remove []*e
 		}
 		var err error
 		if values[i], err = encodeStored(stored{
-			ID: uuid.NewString(), Attributes: p.message.Attributes, GroupID: p.message.GroupID, Receives: p.receives, Sent: time.Now().UTC(), Source: p.source,
+			ID: cmp.Or(p.id, uuid.NewString()), Attributes: p.message.Attributes, GroupID: p.message.GroupID, Receives: p.receives, Sent: time.Now().UTC(), Source: p.source,
 		}, p.message.Body); err != nil {
 			return events.Wrap(err, events.CodeInvalid, "the message cannot be stored")
 		}
@@ -476,7 +490,10 @@ func (q *Queues) load(ctx context.Context, one *queue, batch []*received, gaveUp
 				uncounted = append(uncounted, r)
 			}
 			r.message = m.SQS(s.ID, r.receipt, r.count)
-			r.message.EventSourceARN = arnPrefix + one.Name
+			r.message.EventSourceARN = QueueARN(one.Name)
+			if !s.Sent.IsZero() {
+				r.message.Attributes["SentTimestamp"] = strconv.FormatInt(s.Sent.UnixMilli(), 10)
+			}
 			kept = append(kept, r)
 		}
 		return nil

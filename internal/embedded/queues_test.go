@@ -3,6 +3,7 @@ package embedded
 import (
 	"context"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -261,4 +262,33 @@ func FuzzDecodeStored(f *testing.F) {
 			t.Errorf("%q does not survive: %q, %v", data, b, err)
 		}
 	})
+}
+
+// A message has the id that its sender was told, and says when it was sent, also after a restart.
+func TestQueues_Enqueue(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "q.db")
+	db := openDB(t, path)
+	q := openQueues(t, db, QueueSpec{Name: "theirs", Visibility: time.Minute})
+	before := time.Now().Truncate(time.Millisecond)
+	id, err := q.Enqueue(t.Context(), "theirs", events.Message{Body: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := q.Enqueue(t.Context(), "theirs", events.Message{}); events.ErrorCode(err) != events.CodeInvalid {
+		t.Errorf("an empty message: %v", err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	q = openQueues(t, openDB(t, path), QueueSpec{Name: "theirs", Visibility: time.Minute})
+	batch, err := q.receive(t.Context(), "theirs", 10, nil)
+	if err != nil || len(batch) != 1 {
+		t.Fatalf("received %d messages: %v", len(batch), err)
+	}
+	m := batch[0].message
+	ms, err := strconv.ParseInt(m.Attributes["SentTimestamp"], 10, 64)
+	if sent := time.UnixMilli(ms); err != nil || m.MessageID != id || m.EventSourceARN != QueueARN("theirs") || sent.Before(before) || sent.After(time.Now()) {
+		t.Errorf("the message is %+v, want the id %s", m, id)
+	}
 }

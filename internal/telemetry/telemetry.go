@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,7 +27,7 @@ const Namespace = "Callboard"
 
 // The metrics and their second dimension.
 const (
-	Accepted       = "Accepted"       // by Topic: webhooks that are on the queue
+	Accepted       = "Accepted"       // by Topic: webhooks that are on the queue, messages of queues of others that are published
 	Refused        = "Refused"        // by Reason: webhooks that are not; the reason is the code of the error
 	Effect         = "Effect"         // by Function: milliseconds from the webhook to the end of the work on its event
 	Unrouted       = "Unrouted"       // by Reason: events without a sub-topic, or with one that is no name
@@ -39,6 +40,8 @@ const (
 type Metrics struct {
 	Prefix string
 	Out    io.Writer
+	// ByQueue are the topics whose events come by a queue of others.
+	ByQueue []string
 
 	mu sync.Mutex
 }
@@ -82,8 +85,8 @@ func (m *Metrics) emit(name, unit string, value float64, dimension, of string) {
 	}
 }
 
-// Observe counts what the ingress accepts and refuses, what the router and exports drop, and how long after the webhook a
-// subscriber is done.
+// Observe counts what the ingress accepts and refuses, what comes by queues of others, what the router and exports drop, and
+// how long after the webhook a subscriber is done.
 func (m *Metrics) Observe(_ context.Context, h events.Hop) {
 	switch {
 	case h.Outcome == events.OutcomeRefused:
@@ -95,6 +98,8 @@ func (m *Metrics) Observe(_ context.Context, h events.Hop) {
 	case h.Outcome == events.OutcomeDropped && strings.HasPrefix(h.Function, topology.ExportHop):
 		m.emit(Withheld, "Count", 1, "Export", strings.TrimPrefix(h.Function, topology.ExportHop))
 	case h.Outcome == events.OutcomeOK && h.Function == topology.Ingress:
+		m.emit(Accepted, "Count", 1, "Topic", h.Topic)
+	case h.Outcome == events.OutcomeOK && h.Function == topology.SQSPublisher && slices.Contains(m.ByQueue, h.Topic):
 		m.emit(Accepted, "Count", 1, "Topic", h.Topic)
 	case h.Outcome == events.OutcomeOK && !h.Accepted.IsZero():
 		done := h.Time.Add(time.Duration(h.Milliseconds * float64(time.Millisecond)))

@@ -58,6 +58,24 @@ func read(t *testing.T, out *bytes.Buffer) []string {
 	return got
 }
 
+// What comes by a queue of others is counted where it is published.
+func TestObserve_QueuesOfOthers(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	m := &telemetry.Metrics{Prefix: "callboard-test", Out: &out, ByQueue: []string{"builds"}}
+	for _, h := range []events.Hop{
+		{Function: "sqs-publisher", Topic: "builds", Outcome: events.OutcomeOK},
+		{Function: "sqs-publisher", Topic: "builds", Outcome: events.OutcomeRetry},
+		{Function: "sqs-publisher", Topic: "github", Outcome: events.OutcomeOK},
+		{Function: "router", Topic: "builds", Outcome: events.OutcomeOK},
+	} {
+		m.Observe(t.Context(), h)
+	}
+	if diff := cmp.Diff([]string{"Accepted Topic=builds 1"}, read(t, &out)); diff != "" {
+		t.Errorf("metrics (-want +got):\n%s", diff)
+	}
+}
+
 type source map[string]string
 
 func (s source) Values(_ context.Context, name string) ([]string, error) {

@@ -167,8 +167,8 @@ func (b *builder) functions() {
 		routers = append(routers, source{routerQueue(root), "$.topics." + root})
 	}
 
-	b.answers(Ingress, http, b.webhookSecrets())
-	b.reads(SQSPublisher, worker, nil, source{QueueIngest, "$.aws.prefix"})
+	b.answers(Ingress, http, b.senderSecrets(false))
+	b.reads(SQSPublisher, config.RunTimeout, b.senderSecrets(true), source{QueueIngest, "$.aws.prefix"})
 	if len(routers) > 0 {
 		b.reads(Router, worker, nil, routers...)
 	}
@@ -221,13 +221,33 @@ func (b *builder) deadLetter(name string) {
 	b.deadLetters = append(b.deadLetters, Queue{Name: name, AWSName: b.name(kindQueue, name, "$.aws.prefix"), Retention: retentionDeadLetter})
 }
 
-// webhookSecrets returns what webhooks are signed with.
-func (b *builder) webhookSecrets() []string {
+// senderSecrets returns what webhooks are signed with: those that come by a queue of others, or those that come by HTTP.
+func (b *builder) senderSecrets(byQueue bool) []string {
 	var names []string
 	for _, t := range b.c.Topics {
-		names = append(names, t.Secrets...)
+		if (t.Queue != "") == byQueue {
+			names = append(names, t.Secrets...)
+		}
 	}
 	return sorted(names)
+}
+
+// foreign adds the queues that others fill, and the schedules that ask some of them for messages.
+func (b *builder) foreign() {
+	for _, topic := range b.c.ByQueue() {
+		t := b.c.Topics[topic]
+		b.Foreign = append(b.Foreign, ForeignQueue{
+			Topic: topic, Name: "queue." + topic, ARN: t.Queue, Function: SQSPublisher, Poll: t.Poll,
+			BatchSize: batchSize, MaxConcurrency: maxConcurrency, Buckets: t.Buckets, Keys: t.Keys,
+		})
+		if t.Poll != nil {
+			name := "poll-" + topic
+			b.Schedules = append(b.Schedules, Schedule{
+				Name: name, AWSName: b.name(kindSchedule, name, "$.topics."+topic), Function: SQSPublisher,
+				Every: time.Duration(t.Poll.Every), Topic: topic,
+			})
+		}
+	}
 }
 
 // integrationTokens returns the tokens, and the keys of Apps, of the hosts that a provider reads.

@@ -13,6 +13,7 @@ func (t *Topology) String() string {
 	var text strings.Builder
 	section(&text, "Topics", t.Topics, func(x Topic) []string { return []string{x.Name, x.AWSName} })
 	section(&text, "Queues", t.Queues, queueColumns)
+	section(&text, "Queues of others", t.Foreign, foreignColumns)
 	section(&text, "Subscriptions", t.Subscriptions, func(s Subscription) []string {
 		columns := []string{s.Topic, "→ " + s.Queue, "raw", "else " + s.DeadLetter}
 		if s.WithoutClaimChecks {
@@ -60,6 +61,14 @@ func queueColumns(q Queue) []string {
 		fmt.Sprintf("%d at a time", q.BatchSize), fmt.Sprintf("concurrency %d", q.MaxConcurrency),
 		fmt.Sprintf("after %d receives to %s", q.MaxReceiveCount, q.DeadLetter),
 	}
+}
+
+func foreignColumns(q ForeignQueue) []string {
+	how := fmt.Sprintf("concurrency %d", q.MaxConcurrency)
+	if q.Poll != nil {
+		how = "asked every " + q.Poll.Every.String()
+	}
+	return []string{q.Topic, q.ARN, "→ " + q.Function, how, "buckets " + cmp.Or(strings.Join(q.Buckets, ", "), "none")}
 }
 
 func functionColumns(f Function) []string {

@@ -70,6 +70,7 @@ type Topology struct {
 	Functions     []Function
 	Routes        []Route
 	Schedules     []Schedule
+	Foreign       []ForeignQueue
 
 	subTopics  map[string][]events.Selector
 	deliveries map[string]*events.Selector
@@ -137,6 +138,10 @@ type Function struct {
 	Environment map[string]string
 }
 
+// Verifies tells whether its secrets are those that senders and callers show, which are ours to make. Those of other
+// functions were given to us by others.
+func (f Function) Verifies() bool { return len(f.Queues) == 0 || f.Name == SQSPublisher }
+
 // LogGroup returns the name of the log group in CloudWatch that the function writes to.
 func (f Function) LogGroup() string { return "/aws/lambda/" + f.AWSName }
 
@@ -153,11 +158,61 @@ type Schedule struct {
 	Name, AWSName string
 	Function      string
 	Every         time.Duration
+	// Topic is that of the queue of others that is asked for messages; "" for a schedule that does something else.
+	Topic string
 }
+
+// ForeignQueue is a queue that others fill.
+type ForeignQueue struct {
+	// Topic is the root topic of its messages.
+	Topic string
+	// Name is the name of the queue that stands for it in the embedded engine.
+	Name string
+	// ARN is that of the queue itself.
+	ARN string
+	// Function reads it, by itself unless Poll is set: then a schedule asks for messages.
+	Function string
+	Poll     *config.Poll
+	// BatchSize and MaxConcurrency are those of a [Queue].
+	BatchSize, MaxConcurrency int
+	// Buckets are the names of the buckets that hold the bodies of large messages, Keys the ARNs of the KMS keys with
+	// which the queue and they are encrypted.
+	Buckets, Keys []string
+}
+
+// Region returns the region of the queue.
+func (q ForeignQueue) Region() string { return q.part(3) }
+
+// URL returns the URL of the queue
+// (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-queue-message-identifiers.html).
+func (q ForeignQueue) URL() string {
+	domain := "amazonaws.com"
+	if q.part(1) == "aws-cn" {
+		domain = "amazonaws.com.cn"
+	}
+	return "https://sqs." + q.Region() + "." + domain + "/" + q.Account() + "/" + q.AWSName()
+}
+
+// Account returns the account that the queue belongs to.
+func (q ForeignQueue) Account() string { return q.part(4) }
+
+// AWSName returns the name of the queue in SQS.
+func (q ForeignQueue) AWSName() string { return q.part(5) }
+
+func (q ForeignQueue) part(i int) string { return strings.Split(q.ARN, ":")[i] }
 
 // SubTopicRules returns where the sub-topic of a root topic's events is found; the first rule that finds one
 // counts. There is none for a topic without sub-topics.
 func (t *Topology) SubTopicRules(topic string) []events.Selector { return t.subTopics[topic] }
+
+// PollOf returns the name of the schedule that asks the queue of a topic for messages; "" if there is none.
+func (t *Topology) PollOf(topic string) string {
+	i := slices.IndexFunc(t.Schedules, func(s Schedule) bool { return s.Topic == topic })
+	if i < 0 {
+		return ""
+	}
+	return t.Schedules[i].Name
+}
 
 // DeliveryID returns what identifies a delivery to a root topic. It is nil where the profile knows or nothing does.
 func (t *Topology) DeliveryID(topic string) *events.Selector { return t.deliveries[topic] }
@@ -215,6 +270,7 @@ func Build(c *config.Config) (*Topology, error) {
 	b.selectors()
 	b.topics()
 	b.functions()
+	b.foreign()
 	b.routes()
 	if len(b.errs) > 0 {
 		return nil, b.errs

@@ -313,3 +313,28 @@ func checkReferences(t *rapid.T, top *topology.Topology) {
 		}
 	}
 }
+
+// A queue of others is found where its ARN says, and the function that asks it has the time that a poll counts on.
+func TestForeignQueue(t *testing.T) {
+	t.Parallel()
+	top := build(t, `{"topics": {
+		"a": {"from": "queue", "queue": "arn:aws:sqs:eu-west-1:111122223333:a", "poll": {}},
+		"b": {"from": "queue", "queue": "arn:aws-cn:sqs:cn-north-1:444455556666:b.fifo"}
+	}}`)
+	var urls []string
+	for _, q := range top.Foreign {
+		urls = append(urls, q.URL())
+	}
+	want := []string{"https://sqs.eu-west-1.amazonaws.com/111122223333/a", "https://sqs.cn-north-1.amazonaws.com.cn/444455556666/b.fifo"}
+	if diff := cmp.Diff(want, urls); diff != "" {
+		t.Errorf("URLs (-want +got):\n%s", diff)
+	}
+	if a, b := top.PollOf("a"), top.PollOf("b"); a != "poll-a" || b != "" {
+		t.Errorf("the schedules are %q and %q", a, b)
+	}
+	for _, f := range top.Functions {
+		if f.Name == topology.SQSPublisher && f.Timeout != config.RunTimeout {
+			t.Errorf("the publisher has %v, a poll counts on %v", f.Timeout, config.RunTimeout)
+		}
+	}
+}

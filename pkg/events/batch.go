@@ -121,6 +121,9 @@ type Batch struct {
 	// Queue changes visibilities and parks. Without one a record that would be parked or deferred is reported
 	// as failed, so that the queue's own redrive policy decides.
 	Queue Queue
+	// Foreign, unless nil, reads messages that were not sent by Callboard. It returns false for those that were, which
+	// are decoded as the wire format says. With its error it may return what it knows of the event.
+	Foreign func(ctx context.Context, m SQSMessage) (e Event, foreign bool, err error)
 	// Observer is told of every record; nil logs to [slog.Default].
 	Observer Observer
 	// Reserve is how long before the deadline of the invocation no further record is started and the context
@@ -154,17 +157,17 @@ type record struct {
 
 // Handle processes a batch and reports the messages that have to come again.
 func (b *Batch) Handle(ctx context.Context, batch SQSEvent) SQSResponse {
+	work, cancel := b.workContext(ctx)
 	records := make([]*record, len(batch.Records))
 	var readable []*record
 	for i, m := range batch.Records {
 		r := &record{message: m, started: time.Now()}
-		if r.event, r.err = Decode(m.Message()); r.err == nil {
+		if r.err = b.read(work, r); r.err == nil {
 			readable = append(readable, r)
 		}
 		records[i] = r
 	}
 
-	work, cancel := b.workContext(ctx)
 	b.process(work, readable)
 	cancel()
 
@@ -175,6 +178,18 @@ func (b *Batch) Handle(ctx context.Context, batch SQSEvent) SQSResponse {
 		}
 	}
 	return response
+}
+
+// read makes the event of a message.
+func (b *Batch) read(ctx context.Context, r *record) (err error) {
+	foreign := false
+	if b.Foreign != nil {
+		err = safely(ctx, func() (err error) { r.event, foreign, err = b.Foreign(ctx, r.message); return err })
+	}
+	if !foreign && err == nil {
+		r.event, err = Decode(r.message.Message())
+	}
+	return err
 }
 
 // workContext ends early enough before ctx to settle every record afterwards.

@@ -656,3 +656,45 @@ func FuzzBatchInvoke(f *testing.F) {
 		}
 	})
 }
+
+// What is not of Callboard is read by whoever knows it, each message on its own.
+func TestBatch_Foreign(t *testing.T) {
+	t.Parallel()
+	ours, err := events.Encode(events.Event{ID: "ours:1", Topic: "ours", Payload: []byte(`{}`), Time: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	handled := map[string]string{}
+	b := &events.Batch{
+		Function: "f", Observer: &hops{},
+		Subscriber: events.SubscriberFunc(func(_ context.Context, e events.Event) error {
+			handled[e.ID] = e.Topic
+			return nil
+		}),
+		Foreign: func(_ context.Context, m events.SQSMessage) (events.Event, bool, error) {
+			switch m.Body {
+			case "theirs":
+				return events.Event{ID: "theirs:1", Topic: "theirs"}, true, nil
+			case "wrong":
+				return events.Event{ID: "theirs:2", Topic: "theirs"}, true, errors.New("wrong")
+			case "panic":
+				panic("panic")
+			}
+			return events.Event{}, false, nil
+		},
+	}
+	records := []events.SQSMessage{ours.SQS("ours", "r", 1)}
+	for _, body := range []string{"theirs", "wrong", "panic", "neither"} {
+		records = append(records, events.Message{Body: body}.SQS(body, "r", 1))
+	}
+	var failed []string
+	for _, f := range b.Handle(t.Context(), events.SQSEvent{Records: records}).BatchItemFailures {
+		failed = append(failed, f.ItemIdentifier)
+	}
+	if diff := cmp.Diff([]string{"wrong", "panic", "neither"}, failed); diff != "" {
+		t.Errorf("messages that come again (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]string{"ours:1": "ours", "theirs:1": "theirs"}, handled); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}

@@ -63,12 +63,16 @@ func (q *Queue) ChangeVisibility(ctx context.Context, m events.SQSMessage, hidde
 	if err != nil {
 		return err
 	}
+	return changeVisibility(ctx, q.Client, url, m, hidden)
+}
+
+func changeVisibility(ctx context.Context, client *sqs.Client, url string, m events.SQSMessage, hidden time.Duration) error {
 	hidden = min(max(hidden, 0), maxVisibility)
 	in := &sqs.ChangeMessageVisibilityInput{
 		QueueUrl: &url, ReceiptHandle: &m.ReceiptHandle,
 		VisibilityTimeout: int32((hidden + time.Second - 1) / time.Second), // #nosec G115 -- at most 43,200
 	}
-	if _, err := q.Client.ChangeMessageVisibility(ctx, in); err != nil {
+	if _, err := client.ChangeMessageVisibility(ctx, in); err != nil {
 		return failed(err, "the visibility of message "+m.MessageID+" in the queue "+url+" was not changed")
 	}
 	return nil
