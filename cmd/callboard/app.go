@@ -80,7 +80,7 @@ func (a *app) handler(ctx context.Context, f topology.Function) (embedded.Handle
 	case topology.Ingress:
 		return &ingress.Handler{
 			Topics: ingress.Topics(a.conf, a.topo), Queue: ingestQueue{a.engine.Queues}, Secrets: a.engine.Secrets, Observer: a.observer,
-			Bucket: a.engine.Bucket(),
+			Bucket: a.engine.Bucket(), Table: a.engine.Table,
 		}, nil
 	case topology.SQSPublisher:
 		return a.sqsPublisher(f), nil

@@ -39,11 +39,11 @@ func TestProfile_Verify(t *testing.T) {
 
 func TestLines(t *testing.T) {
 	t.Parallel()
-	payload, err := frobs.Lines(webhook.Request{Body: []byte("type: add\r\nname: a: b\n")})
+	payload, err := frobs.Lines(nil, []byte("type: add\r\nname: a: b\n"), events.MaxPayloadSize)
 	if want := `{"name":"a: b","type":"add"}`; err != nil || string(payload) != want {
 		t.Errorf("%s, %v; want %s", payload, err, want)
 	}
-	if _, err := frobs.Lines(webhook.Request{Body: []byte("no line")}); events.ErrorCode(err) != events.CodeInvalid {
+	if _, err := frobs.Lines(nil, []byte("no line"), events.MaxPayloadSize); events.ErrorCode(err) != events.CodeInvalid {
 		t.Errorf("error %v, want one for a body that is no list", err)
 	}
 }

@@ -89,9 +89,9 @@ func (Profile) Describe(r webhook.Request, payload []byte) (webhook.Delivery, er
 const LinesType = "text/x-frob"
 
 // Lines reads what old versions of Frobs send: a line "name: value" for each member.
-func Lines(r webhook.Request) ([]byte, error) {
+func Lines(_ map[string]string, body []byte, _ int) ([]byte, error) {
 	members := map[string]string{}
-	for line := range bytes.Lines(r.Body) {
+	for line := range bytes.Lines(body) {
 		name, value, ok := bytes.Cut(bytes.TrimSpace(line), []byte(": "))
 		if !ok {
 			return nil, events.Errorf(events.CodeInvalid, "the body has a line that is not \"name: value\"")

@@ -19,9 +19,11 @@ import (
 
 	"github.com/callboard/callboard/internal/httpapi"
 	"github.com/callboard/callboard/internal/secrets"
+	"github.com/callboard/callboard/internal/table"
 	"github.com/callboard/callboard/internal/topology"
 	"github.com/callboard/callboard/pkg/events"
 	"github.com/callboard/callboard/pkg/webhook"
+	"github.com/callboard/callboard/pkg/webhook/body"
 )
 
 // Queue is the ingest queue. Send returns when the message is durable.
@@ -48,6 +50,8 @@ type Topic struct {
 	Limit int
 	// Validators may refuse what Profile has let in.
 	Validators []Validator
+	// RepeatWindow is how long a body is recognised under another delivery id; 0 if it is not.
+	RepeatWindow time.Duration
 }
 
 // Handler answers webhooks.
@@ -58,8 +62,12 @@ type Handler struct {
 	Observer events.Observer
 	// Bucket takes the payloads that are too large for a message.
 	Bucket *events.Bucket
-	// Parsers read bodies of media types that [webhook.Payload] does not know.
+	// Parsers read bodies of further media types, which are in lower case; see [body.Reader].
 	Parsers map[string]webhook.BodyParser
+	// Table remembers the bodies of topics with a RepeatWindow. Others do without it.
+	Table table.Table
+	// Now is the clock; nil means that of the machine.
+	Now func() time.Time
 }
 
 // Invoke answers an invocation: the Handler interface of aws-lambda-go.
@@ -69,7 +77,7 @@ func (h *Handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 
 // Handle answers one request, and tells the observer what came of it.
 func (h *Handler) Handle(ctx context.Context, r *httpapi.Request) (httpapi.Response, error) {
-	hop := events.Hop{Time: time.Now().UTC(), Function: topology.Ingress, Outcome: events.OutcomeOK}
+	hop := events.Hop{Time: h.now(), Function: topology.Ingress, Outcome: events.OutcomeOK}
 	topic, known := h.Topics[r.Parameters["topic"]]
 	if known {
 		hop.Topic = r.Parameters["topic"]
@@ -124,7 +132,7 @@ func (h *Handler) publish(ctx context.Context, hop *events.Hop, topic Topic, hoo
 	if len(hook.Body) > events.MaxPayloadSize { // API Gateway would not let it through
 		return events.Event{}, events.Errorf(events.CodeTooLarge, "the body has %d bytes; at most %d are possible", len(hook.Body), events.MaxPayloadSize)
 	}
-	payload, err := h.payload(hook)
+	payload, err := body.Reader{Parsers: h.Parsers, Limit: events.MaxPayloadSize}.Read(hook)
 	if err != nil {
 		return events.Event{}, err
 	}
@@ -139,20 +147,33 @@ func (h *Handler) publish(ctx context.Context, hop *events.Hop, topic Topic, hoo
 	}
 	e := event(hop.Topic, delivery, payload, hook.Time)
 	e.TraceParent = traceParent(hook)
-	m, err := events.Encoder{MaxSize: topic.Limit, Bucket: h.Bucket}.Offload(ctx, e)
-	if events.ErrorCode(err) == events.CodeUnavailable {
-		return events.Event{}, notStored(err)
+	if topic.RepeatWindow > 0 {
+		err = h.once(ctx, topic.RepeatWindow, hop.Topic, hook, e.ID, func() error { return h.store(ctx, hop, topic.Limit, e) })
+	} else {
+		err = h.store(ctx, hop, topic.Limit, e)
 	}
 	if err != nil {
 		return events.Event{}, err
 	}
+	return e, nil
+}
+
+// store returns when the queue has an event, and the bucket its payload if the message would be larger than limit.
+func (h *Handler) store(ctx context.Context, hop *events.Hop, limit int, e events.Event) error {
+	m, err := events.Encoder{MaxSize: limit, Bucket: h.Bucket}.Offload(ctx, e)
+	if events.ErrorCode(err) == events.CodeUnavailable {
+		return notStored(err)
+	}
+	if err != nil {
+		return err
+	}
 	if err := h.Queue.Send(ctx, m); err != nil {
-		return events.Event{}, notStored(err)
+		return notStored(err)
 	}
 	if c, ok, _ := m.ClaimCheck(); ok {
 		hop.Notes = append(hop.Notes, events.Note{Kind: events.NoteClaimCheck, Value: c.Key})
 	}
-	return e, nil
+	return nil
 }
 
 func notStored(err error) error {
@@ -169,6 +190,13 @@ func allowed(ranges []netip.Prefix, address string) error {
 		return nil
 	}
 	return events.Errorf(events.CodeForbidden, "the address %.50q may not send to this topic: compare it with \"allow\" in events-config.json", address)
+}
+
+func (h *Handler) now() time.Time {
+	if h.Now == nil {
+		return time.Now().UTC()
+	}
+	return h.Now().UTC()
 }
 
 func event(topic string, d webhook.Delivery, payload []byte, now time.Time) events.Event {

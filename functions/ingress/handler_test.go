@@ -3,11 +3,15 @@ package ingress_test
 import (
 	"bytes"
 	"cmp"
+	"compress/gzip"
+	"compress/zlib"
 	"context"
 	"encoding/base64"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/netip"
@@ -30,9 +34,19 @@ import (
 	"github.com/callboard/callboard/internal/httpapi"
 	"github.com/callboard/callboard/pkg/events"
 	"github.com/callboard/callboard/pkg/webhook"
+	"github.com/callboard/callboard/pkg/webhook/body"
 )
 
 var update = flag.Bool("update", false, "rewrite what the fixtures expect")
+
+func TestMain(m *testing.M) {
+	// Every check has a database of its own; -rapid.checks asks for more of them.
+	if err := flag.Set("rapid.checks", "25"); err != nil {
+		panic(err)
+	}
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // injected faults are no news
+	os.Exit(m.Run())
+}
 
 // The secrets of the fixtures. None of them may be seen anywhere behind the ingress.
 const (
@@ -122,7 +136,7 @@ type signer interface {
 type fixture struct {
 	method, topic string
 	headers       map[string]string
-	body          []byte
+	body, plain   []byte // plain is what body was before it was compressed
 	base64        bool
 	token, source string
 	clock         time.Duration // of the sender
@@ -135,6 +149,9 @@ type fixture struct {
 //	base64                      the body comes base64-encoded
 //	body: "a\xff"               the body as a Go string
 //	fill: +1                    a JSON string of the largest size that fits, and so many bytes more
+//	nest: 20000                 so many lists in one another
+//	compress: gzip|deflate      compress the body
+//	add: "x"                    put this behind the body, a Go string
 //	headers: 60                 so many further headers
 //	from: 192.0.2.1             the address of the sender
 //	clock: -6m                  how wrong the sender's clock is; before sign
@@ -184,6 +201,16 @@ func (f *fixture) direct(t *testing.T, line string) {
 		f.body = []byte(text)
 	case "fill":
 		f.body = filled(largest(t, *f) + number())
+	case "nest":
+		f.body = []byte(strings.Repeat("[", number()) + strings.Repeat("]", number()))
+	case "compress":
+		f.plain, f.body = f.body, compressed(t, value, f.body)
+	case "add":
+		text, err := strconv.Unquote(value)
+		if err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		f.body = append(f.body, text...)
 	case "headers":
 		for i := range number() {
 			f.headers[fmt.Sprintf("x-frobs-%02d", i)] = fmt.Sprintf("value %d", i)
@@ -201,7 +228,7 @@ func (f *fixture) direct(t *testing.T, line string) {
 	case "sign":
 		f.sign(t, f.body, value)
 	case "sign-payload":
-		payload, err := webhook.Payload(webhook.Request{Headers: f.headers, Body: f.body})
+		payload, err := body.Reader{Limit: events.MaxPayloadSize}.Read(webhook.Request{Headers: f.headers, Body: f.body})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -219,9 +246,9 @@ func (f *fixture) direct(t *testing.T, line string) {
 	}
 }
 
-func (f *fixture) sign(t *testing.T, body []byte, key string) {
+func (f *fixture) sign(t *testing.T, signed []byte, key string) {
 	t.Helper()
-	r := webhook.Request{Headers: f.headers, Body: body, Time: time.Now().Add(f.clock)}
+	r := webhook.Request{Headers: f.headers, Body: signed, Time: time.Now().Add(f.clock)}
 	var signatures []string
 	for key := range strings.SplitSeq(key, ",") {
 		key = map[string]string{"live": secret, "second": secondSecret, "wrong": wrongSecret, "token": signingToken, "wrong-token": retiredToken}[key]
@@ -236,6 +263,22 @@ func (f *fixture) sign(t *testing.T, body []byte, key string) {
 	}
 }
 
+func compressed(t *testing.T, coding string, data []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	var w io.WriteCloser = zlib.NewWriter(&b)
+	if coding == "gzip" {
+		w = gzip.NewWriter(&b)
+	}
+	if _, err := w.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
 func filled(n int) []byte { return []byte(`"` + strings.Repeat("x", n-2) + `"`) }
 
 // largest finds out how large a body can be with the headers of f: what is left when the attributes, with the
@@ -243,6 +286,7 @@ func filled(n int) []byte { return []byte(`"` + strings.Repeat("x", n-2) + `"`) 
 func largest(t *testing.T, f fixture) int {
 	t.Helper()
 	probe := fixture{method: f.method, topic: f.topic, headers: maps.Clone(f.headers), body: filled(10), w: &world{}}
+	delete(probe.headers, "content-encoding")
 	probe.direct(t, "sign: live")
 	probe.invoke(t)
 	if len(probe.w.messages) != 1 {
@@ -277,7 +321,7 @@ func invocation(method, topic string, headers map[string]string, body []byte, en
 }
 
 func (r request) invocation() []byte {
-	text := string(r.Body)
+	text := strings.ToValidUTF8(string(r.Body), "\ufffd")
 	if r.Base64 {
 		text = base64.StdEncoding.EncodeToString(r.Body)
 	}
@@ -340,14 +384,14 @@ func (f *fixture) outcome(t *testing.T, answer []byte) []txtar.File {
 			fmt.Fprintf(&b, "%s: %s: %s\n", name, m.Attributes[name].DataType, m.Attributes[name].StringValue)
 		}
 		if len(m.Body) > 2000 {
-			fmt.Fprintf(&b, "\nunchanged, at most the limit: %v\n", m.Body == string(f.body) && m.Size() <= events.MaxMessageSize)
+			fmt.Fprintf(&b, "\nunchanged, at most the limit: %v\n", m.Body == cmp.Or(string(f.plain), string(f.body)) && m.Size() <= events.MaxMessageSize)
 		} else {
 			fmt.Fprintf(&b, "\n%s\n", m.Body)
 		}
 		files = append(files, txtar.File{Name: "message", Data: []byte(b.String())})
 	}
 	for _, data := range f.w.payloads {
-		files = append(files, txtar.File{Name: "payload", Data: fmt.Appendf(nil, "in the bucket, unchanged: %v\n", bytes.Equal(data, f.body))})
+		files = append(files, txtar.File{Name: "payload", Data: fmt.Appendf(nil, "in the bucket, unchanged: %v\n", string(data) == cmp.Or(string(f.plain), string(f.body)))})
 	}
 	for _, h := range f.w.hops {
 		line := fmt.Sprintf("%s %s topic=%q event=%q reason=%q\n", h.Function, h.Outcome, h.Topic, h.Event, h.Reason)
@@ -458,6 +502,29 @@ func TestHandler_EventIDs(t *testing.T) {
 		a, b := f.w.messages[0].Attributes[events.AttributeID], f.w.messages[1].Attributes[events.AttributeID]
 		if (a == b) != test.same {
 			t.Errorf("%s: the ids are %q and %q", name, a.StringValue, b.StringValue)
+		}
+	}
+}
+
+// A body of a type that somebody's own parser reads becomes an event; what that makes of it has to be JSON.
+func TestHandler_Parsers(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]int{"name: x": 202, "cut off": 400} {
+		w := &world{}
+		h := newHandler(w)
+		h.Parsers = map[string]webhook.BodyParser{"application/yaml": func(_ map[string]string, data []byte, _ int) ([]byte, error) {
+			name, value, ok := strings.Cut(string(data), ": ")
+			if !ok {
+				return []byte("{"), nil
+			}
+			return fmt.Appendf(nil, "{%q:%q}", name, value), nil
+		}}
+		answer, err := h.Invoke(t.Context(), invocation("POST", "none", map[string]string{"content-type": "application/yaml"}, []byte(text), true))
+		if err != nil || !bytes.Contains(answer, fmt.Appendf(nil, `"statusCode":%d`, want)) {
+			t.Errorf("%q is answered %s, %v; want %d", text, answer, err, want)
+		}
+		if want == 202 && (len(w.messages) != 1 || w.messages[0].Body != `{"name":"x"}`) {
+			t.Errorf("%q became %+v", text, w.messages)
 		}
 	}
 }

@@ -100,13 +100,3 @@ func (x *extensions) topics(c *config.Config, t *topology.Topology) (map[string]
 	}
 	return topics, errors.Join(errs...)
 }
-
-// payload returns the JSON document of a webhook.
-func (h *Handler) payload(r webhook.Request) ([]byte, error) {
-	if len(h.Parsers) > 0 {
-		if parse, ok := h.Parsers[r.MediaType()]; ok {
-			return parse(r)
-		}
-	}
-	return webhook.Payload(r)
-}

@@ -70,11 +70,11 @@ func handler(t *testing.T, d *door, options ...Option) (*Handler, error) {
 }
 
 // upper reads bodies that are the upper half of a document.
-func upper(r webhook.Request) ([]byte, error) {
-	if len(r.Body) == 0 {
+func upper(_ map[string]string, body []byte, _ int) ([]byte, error) {
+	if len(body) == 0 {
 		return nil, events.Errorf(events.CodeInvalid, "there is nothing in it")
 	}
-	return []byte(`{"text":"` + strings.ToLower(string(r.Body)) + `"}`), nil
+	return []byte(`{"text":"` + strings.ToLower(string(body)) + `"}`), nil
 }
 
 func TestOptions(t *testing.T) {
@@ -174,6 +174,17 @@ func TestOptions_Wrong(t *testing.T) {
 		if _, err := handler(t, &door{}, test.options...); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: error %v, want one with %q", name, err, test.want)
 		}
+	}
+	window := config.Topic{From: config.FromNone, RepeatWindow: "24h"}
+	topics := map[string]Topic{"a": made(config.Topic{}, knock{}, 0), "b": made(window, knock{}, 0), "c": made(window, knock{}, 0)}
+	err := withoutTable(topics)
+	if err == nil || !strings.Contains(err.Error(), `the topic "b" has a "repeatWindow"`) || !strings.Contains(err.Error(), `"c"`) || strings.Contains(err.Error(), `"a"`) {
+		t.Errorf("without a table: error %v, want one about b and c", err)
+	}
+	delete(topics, "b")
+	delete(topics, "c")
+	if err := withoutTable(topics); err != nil {
+		t.Errorf("nobody needs a table: %v", err)
 	}
 	h, err := handler(t, &door{}, WithProfile("knock", knock{}))
 	if err != nil {

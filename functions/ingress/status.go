@@ -19,6 +19,7 @@ type row struct {
 var (
 	rowAccepted = row{http.StatusAccepted, "the event is on the queue", "every provider takes 202 as success; Gerrit takes 200, 201, 202 and 204 only"}
 	rowTest     = row{http.StatusOK, "a connection test that is not signed", "the button of the provider says that it works; nothing is published, because nobody knows who sent it"}
+	rowRepeat   = row{http.StatusOK, "the body was accepted before under another delivery id, and the topic has a `repeatWindow`", "nothing was lost, and a failure would make a provider repeat it or turn the webhook off; it is logged and counted as refused"}
 	rowOdd      = row{http.StatusOK, "the sender is known, but the event can never be taken", "GitLab, Azure DevOps and Bitbucket Data Center turn a webhook off after failures, and one odd event must not cost the next; it is logged and counted as refused"}
 )
 
@@ -33,7 +34,7 @@ var refusals = map[events.Code]row{
 	events.CodeNotFound:             {http.StatusNotFound, "no such topic", "404 and never 410: Azure DevOps turns a subscription off at once that is answered 410"},
 	events.CodeMethodNotAllowed:     {http.StatusMethodNotAllowed, "not a POST", "the address was opened in a browser, or a redirect made a GET of a POST"},
 	events.CodeTooLarge:             {http.StatusRequestEntityTooLarge, "the event is larger than what an invocation carries", "a second try would be as large"},
-	events.CodeUnsupportedMediaType: {http.StatusUnsupportedMediaType, "another content type or charset", "a setting of the webhook; a second try would have the same"},
+	events.CodeUnsupportedMediaType: {http.StatusUnsupportedMediaType, "another content type, charset or compression", "a setting of the webhook; a second try would have the same"},
 }
 
 // rowOurs is the answer to failures of ours.
@@ -43,6 +44,9 @@ var rowOurs = row{http.StatusServiceUnavailable, "we cannot take it at the momen
 // known to be it.
 func refused(err error, from string, verified bool) httpapi.Response {
 	code := events.ErrorCode(err)
+	if code == codeRepeat {
+		return answer(rowRepeat, "ignored", events.ErrorMessage(err))
+	}
 	if _, theirs := refusals[code]; !theirs {
 		return httpapi.Error(events.Wrap(err, events.CodeUnavailable, "%s", events.ErrorMessage(err)))
 	}

@@ -23,7 +23,7 @@ func TestStatuses_AreDocumented(t *testing.T) {
 	_, rest, _ := strings.Cut(string(page), "## Status codes")
 	_, rest, _ = strings.Cut(rest, "|---|---|---|\n")
 	got, _, _ := strings.Cut(rest, "\n\n")
-	rows := []row{rowAccepted, rowTest, rowOdd}
+	rows := []row{rowAccepted, rowTest, rowRepeat, rowOdd}
 	rows = append(rows, slices.SortedFunc(maps.Values(refusals), func(a, b row) int { return a.status - b.status })...)
 	var want strings.Builder
 	for _, r := range append(rows, rowOurs) {

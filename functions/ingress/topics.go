@@ -24,7 +24,7 @@ func Topics(c *config.Config, t *topology.Topology) map[string]Topic {
 
 // made returns a topic of the configuration with its profile.
 func made(t config.Topic, p webhook.Profile, limit int) Topic {
-	topic := Topic{From: t.From, Profile: p, Secrets: t.Secrets, Limit: limit}
+	topic := Topic{From: t.From, Profile: p, Secrets: t.Secrets, Limit: limit, RepeatWindow: t.RepeatFor()}
 	if t.Verify == config.VerifyNone {
 		topic.Profile = webhook.Unverified{Profile: p}
 	}

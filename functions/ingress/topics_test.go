@@ -3,6 +3,7 @@ package ingress_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
 
@@ -17,7 +18,7 @@ import (
 func TestTopics(t *testing.T) {
 	t.Parallel()
 	conf, err := config.Parse([]byte(`{"topics": {
-		"github": {"from": "github", "secrets": ["a"]}, "gitlab": {"from": "gitlab", "secrets": ["a", "b"], "allow": ["34.74.90.64/28", "2001:db8::1"]},
+		"github": {"from": "github", "secrets": ["a"], "repeatWindow": "24h"}, "gitlab": {"from": "gitlab", "secrets": ["a", "b"], "allow": ["34.74.90.64/28", "2001:db8::1"]},
 		"bitbucket-cloud": {"from": "bitbucket-cloud", "secrets": ["a"]}, "bitbucket-data-center": {"from": "bitbucket-data-center", "secrets": ["a"]},
 		"azure-devops": {"from": "azure-devops", "secrets": ["a"]}, "gerrit": {"from": "gerrit", "secrets": ["a"]}, "gitea": {"from": "gitea", "secrets": ["a"]},
 		"hmac": {"from": "hmac", "secrets": ["a"], "signature": {"header": "x-signature"}, "metadata": ["x-a"],
@@ -56,6 +57,9 @@ func TestTopics(t *testing.T) {
 	}
 	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Errorf("topics (-want +got):\n%s", diff)
+	}
+	if a, b := topics["github"].RepeatWindow, topics["gitlab"].RepeatWindow; a != 24*time.Hour || b != 0 {
+		t.Errorf("the windows are %s and %s, want that of one topic only", a, b)
 	}
 	if p, ok := topics["token"].Profile.(webhook.Token); !ok || p.Header != "x-key" || p.Prefix != "k " {
 		t.Errorf("the token is %+v", topics["token"].Profile)

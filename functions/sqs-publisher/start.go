@@ -32,7 +32,7 @@ func Start() {
 			Limit: d.Topology.Limit, OnClaimCheck: exports.Watch(d.Topology, d),
 		}
 		if len(d.Topology.Foreign) > 0 { // what comes by the ingress is in the bucket already if it is large
-			bucket, err := deployment.Variable(deployment.Bucket)
+			bucket, err := d.Require(deployment.Bucket)
 			if err != nil {
 				return nil, err
 			}
@@ -67,7 +67,7 @@ func polls(d *deployment.Deployment, batch events.Batch) (map[string]*Poll, erro
 		if q.Poll == nil {
 			continue
 		}
-		name, err := deployment.Variable(deployment.Table)
+		name, err := d.Require(deployment.Table)
 		if err != nil {
 			return nil, err
 		}

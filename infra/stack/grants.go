@@ -31,8 +31,12 @@ func works(c *config.Config, t *topology.Topology) map[string]uses {
 			leases = []string{"PutItem", "DeleteItem"}
 		}
 	}
+	var bodies []string
+	if c.Repeats() {
+		bodies = []string{"GetItem", "PutItem", "DeleteItem"}
+	}
 	known := map[string]uses{
-		topology.Ingress: {ingest: true, payloads: []string{"PutObject"}},
+		topology.Ingress: {ingest: true, table: bodies, payloads: []string{"PutObject"}},
 		topology.SQSPublisher: {table: leases, payloads: large, publish: func(t string) bool {
 			root, isRoot := c.Topics[t]
 			return isRoot && root.From != config.FromPublish

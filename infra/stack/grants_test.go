@@ -114,7 +114,7 @@ func (t *template) rights(f topology.Function, traced bool) []string {
 	if f.Name == topology.SQSPublisher {
 		t.addForeign(add)
 	}
-	if actions := t.actions(f.Name); actions != nil {
+	if actions := t.tableActions(f.Name); actions != nil {
 		add("UseTable", []string{table}, prefixed("dynamodb:", actions)...)
 	}
 	if actions := blobActions[f.Name]; actions != nil {
@@ -129,7 +129,7 @@ func (t *template) rights(f topology.Function, traced bool) []string {
 	add("ReadParameters", parameters, "ssm:GetParameter")
 	if key := t.Resources["Alarms"].get("KmsMasterKeyId"); key != nil {
 		actions := keyActions
-		if t.actions(f.Name) != nil {
+		if t.tableActions(f.Name) != nil {
 			actions = tableKeyActions
 		}
 		add("UseKey", texts(key), actions...)
@@ -140,10 +140,14 @@ func (t *template) rights(f topology.Function, traced bool) []string {
 	return all
 }
 
-// actions returns what a function does with the table. Whoever asks queues of others has leases there.
-func (t *template) actions(function string) []string {
+// tableActions returns what a function does with the table. Whoever asks queues of others has leases there. The ingress keeps
+// the bodies of topics that say so, and nothing else.
+func (t *template) tableActions(function string) []string {
 	if function == topology.SQSPublisher && slices.ContainsFunc(t.topo.Foreign, func(q topology.ForeignQueue) bool { return q.Poll != nil }) {
 		return []string{"PutItem", "DeleteItem"}
+	}
+	if function == topology.Ingress && t.conf.Repeats() {
+		return []string{"GetItem", "PutItem", "DeleteItem"}
 	}
 	return tableActions[function]
 }

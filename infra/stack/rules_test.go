@@ -1039,7 +1039,7 @@ func offendEnvironment(t *template) []string {
 			id, _ := t.named(kind, property, t.topo.Prefix+"-"+name)
 			return object{"Ref": id}
 		}
-		if slices.Contains(stores, f.Name) || t.actions(f.Name) != nil {
+		if slices.Contains(stores, f.Name) || t.tableActions(f.Name) != nil {
 			want["CALLBOARD_TABLE"] = t.table()
 		}
 		if blobActions[f.Name] != nil || t.mayDoToPayloads(f) != nil {

@@ -115,7 +115,7 @@ func (b *builder) addSecrets() (empty []string) {
 		if b.options.Adopt {
 			b.secrets[name] = secretARN(b.stack, b.topo.Prefix, name)
 		} else {
-			b.secrets[name] = newSecret(b.stack, b.topo.Prefix, name, ours[name], b.key, b.options.Retain)
+			b.secrets[name] = newSecret(b.stack, b.topo.Prefix, name, ours[name], b.key, b.options)
 		}
 		if !ours[name] {
 			empty = append(empty, name)

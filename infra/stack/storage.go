@@ -129,9 +129,12 @@ func logsUse() awsiam.PolicyStatement {
 	})
 }
 
+// punctuation is what a generated secret has none of: it may be a segment of an address.
+const punctuation = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+
 // newSecret adds a secret. It gets a random value, unless somebody else chooses it: then it stays without one until a
 // person puts it in. What it returns is the ARN of the secret.
-func newSecret(scope constructs.Construct, prefix, name string, generate bool, key awskms.IKey, retain bool) *string {
+func newSecret(scope constructs.Construct, prefix, name string, generate bool, key awskms.IKey, o Options) *string {
 	id := logicalID("Secret", name)
 	props := &awssecretsmanager.CfnSecretProps{Name: jsii.String(prefix + "/" + name)}
 	if key != nil {
@@ -139,15 +142,19 @@ func newSecret(scope constructs.Construct, prefix, name string, generate bool, k
 	}
 	if generate {
 		props.Description = jsii.String("Made by Callboard. It may hold several values, one a line, while it is being changed.")
-		props.GenerateSecretString = &awssecretsmanager.CfnSecret_GenerateSecretStringProperty{
+		generated := &awssecretsmanager.CfnSecret_GenerateSecretStringProperty{
 			PasswordLength: jsii.Number(40), ExcludePunctuation: jsii.Bool(true),
 		}
+		if o.Emulator { // which may know this only; in AWS a change of it would make a new value
+			generated.ExcludeCharacters = jsii.String(punctuation)
+		}
+		props.GenerateSecretString = generated
 	} else {
 		props.Description = jsii.String("Empty until you put in what the other side gave you.")
 	}
 	secret := awssecretsmanager.NewCfnSecret(scope, &id, props)
 	secret.OverrideLogicalId(&id)
-	secret.ApplyRemovalPolicy(removal(retain), nil)
+	secret.ApplyRemovalPolicy(removal(o.Retain), nil)
 	return secret.AttrId() // as Ref is; not every emulator knows that
 }
 

@@ -50,6 +50,9 @@ type Topic struct {
 	// DeliveryID selects what identifies a delivery, as [events.ParseSelector] reads it; "" where the profile knows
 	// or nothing does.
 	DeliveryID string `json:"deliveryId" is:"what identifies a delivery, \"header:<name>\", \"body:<path>\" or text with them in ${…}"`
+	// RepeatWindow is how long a body is recognised under another delivery id, as [time.ParseDuration] reads it; "" if
+	// it is not. See [Topic.RepeatFor].
+	RepeatWindow string `json:"repeatWindow" is:"how long a body is recognised under another delivery id, such as \"30m\" or \"24h\""`
 	// Metadata are the headers that become metadata, or patterns that end in "*".
 	Metadata []string `json:"metadata" is:"the names of headers that become metadata, or patterns that end in \"*\""`
 	// SubTopic are the rules that find the sub-topic, as [events.ParseSelector] reads them; the first that finds

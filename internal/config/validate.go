@@ -102,6 +102,7 @@ func (v validator) topic(path, name string, t Topic) {
 		never = t.Token.Header
 		v.header(path+".token.header", never)
 	}
+	v.repeatWindow(path+".repeatWindow", t)
 	for i, m := range t.Metadata {
 		v.metadata(element(path+".metadata", i), m, never)
 	}

@@ -45,19 +45,19 @@ type Deployment struct {
 	// Engine is that of `callboard dev`, which takes the place of AWS for a program that it runs; nil in AWS.
 	Engine *enginelink.Client
 	values map[string]string
+	lookup func(string) (string, bool)
 }
 
-// Variable returns a variable that a function needs with some configurations only. It fails with [events.CodeInvalid] where it
-// is not set.
-func Variable(name string) (string, error) {
-	value := os.Getenv(name)
+// Require returns a variable that only some configurations need. It fails if that is not set.
+func (d *Deployment) Require(name string) (string, error) {
+	value, _ := d.lookup(name)
 	if value == "" {
-		return "", missing(name)
+		return "", notSet(name)
 	}
 	return value, nil
 }
 
-func missing(name string) error {
+func notSet(name string) error {
 	return events.Errorf(events.CodeInvalid, "the variable %s is not set; the deployment has to set it", name)
 }
 
@@ -67,7 +67,7 @@ func (d *Deployment) Value(name string) string { return d.values[name] }
 // Load reads the configuration and the named variables, all of which have to be set; lookup is [os.LookupEnv] or
 // stands for it. Its error tells everything that is wrong.
 func Load(lookup func(string) (string, bool), budget awsclient.Budget, variables ...string) (*Deployment, error) {
-	d := &Deployment{values: map[string]string{}}
+	d := &Deployment{values: map[string]string{}, lookup: lookup}
 	if d.Engine = enginelink.Find(lookup); d.Engine != nil {
 		return d, d.configure(lookup)
 	}
@@ -75,7 +75,7 @@ func Load(lookup func(string) (string, bool), budget awsclient.Budget, variables
 	for _, name := range append(variables, Prefix) {
 		value, _ := lookup(name)
 		if value == "" {
-			errs = append(errs, missing(name))
+			errs = append(errs, notSet(name))
 		}
 		d.values[name] = value
 	}

@@ -156,6 +156,9 @@ func TestExtending_DoesNotStart(t *testing.T) {
 		{"no such profile", []string{"custom:frobs", "custom:frob"}, []string{
 			"the function ingress does not start", `this program has no such profile: pass ingress.WithProfile("frob"`,
 		}},
+		{"no table", []string{`"from": "custom:frobs",`, `"from": "custom:frobs", "repeatWindow": "24h",`}, []string{
+			"the function ingress does not start", `the topic "frobs" has a "repeatWindow"`, "callboard dev",
+		}},
 		{"no such folder", []string{`"./sync"`, `"./nowhere"`}, []string{"$.functions.frobs-sync.build: the folder ", "does not exist"}},
 	} {
 		config, state := frobsConfig(t, "http://127.0.0.1:1", test.replace...)

@@ -17,7 +17,7 @@ const module = "github.com/callboard/callboard/"
 // libraries are the modules outside the standard library that the public library may use.
 var libraries = []string{
 	"cel.dev/cel-go", "github.com/go-json-experiment/json",
-	"github.com/google/uuid", "go.yaml.in/yaml/v4",
+	"github.com/google/uuid", "go.yaml.in/yaml/v4", "golang.org/x/text/encoding",
 }
 
 type listed struct {

@@ -2,27 +2,12 @@ package webhook
 
 import (
 	"maps"
-	"mime"
 	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/callboard/callboard/pkg/events"
 )
-
-// BodyParser returns the JSON document that the body of a verified webhook stands for. It fails with
-// [events.CodeInvalid] for a body that it cannot read.
-type BodyParser func(r Request) (payload []byte, err error)
-
-// MediaType returns the media type of the body in lower case and without parameters, or "".
-func (r Request) MediaType() string {
-	contentType, _ := r.Headers.Get("content-type")
-	mediaType, _, err := mime.ParseMediaType(contentType)
-	if err != nil {
-		return ""
-	}
-	return mediaType
-}
 
 // Custom is a profile of somebody else's, held to the rules that ours keep: no secret is empty, the payload is JSON, and
 // no credential becomes metadata.

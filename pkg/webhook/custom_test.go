@@ -60,14 +60,3 @@ func TestCustom(t *testing.T) {
 		}
 	}
 }
-
-func TestRequest_MediaType(t *testing.T) {
-	t.Parallel()
-	for header, want := range map[string]string{
-		"application/json": "application/json", "Text/X-Frob; charset=utf-8": "text/x-frob", "": "", "a/b/c": "", "text/plain; =": "",
-	} {
-		if got := (webhook.Request{Headers: events.Metadata{"content-type": header}}).MediaType(); got != want {
-			t.Errorf("%q: %q, want %q", header, got, want)
-		}
-	}
-}

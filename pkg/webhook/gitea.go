@@ -51,8 +51,8 @@ func (Gitea) Verify(r Request, secrets []string) error {
 			continue
 		}
 		err := s.verify(r, secrets)
-		if mediaType, _, bad := mime.ParseMediaType(r.Headers["content-type"]); bad == nil && mediaType == formType && err != nil {
-			payload, formErr := formPayload(r.Body)
+		if mediaType, _, bad := mime.ParseMediaType(r.Headers["content-type"]); bad == nil && mediaType == FormType && err != nil {
+			payload, formErr := FormPayload(r.Body)
 			if formErr != nil {
 				return err
 			}

@@ -121,9 +121,15 @@ func invalidJSON(err error) error {
 	return events.Wrap(err, events.CodeInvalid, "the body is not valid JSON: %s", syntaxProblem(err))
 }
 
+// tooDeep is what jsontext says of more than 10,000 objects and lists in one another; it exports no such error.
+const tooDeep = "exceeded max depth"
+
 // syntaxProblem says where the problem is and keeps the content of the body out of the message.
 func syntaxProblem(err error) string {
 	if e, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		if e.Err.Error() == tooDeep {
+			return "there are more than 10,000 objects and lists in one another"
+		}
 		return fmt.Sprintf("at byte %d", e.ByteOffset)
 	}
 	return "it ends too early"

@@ -25,6 +25,26 @@ type signer interface {
 	Sign(r *webhook.Request, secret string)
 }
 
+// shown is a profile whose sender does something else than Sign does.
+type shown struct {
+	webhook.Profile
+	sign func(r *webhook.Request, secret string)
+}
+
+// Sign implements signer.
+func (s shown) Sign(r *webhook.Request, secret string) { s.sign(r, secret) }
+
+// inHeader returns a sender that signs, or shows the secret if there is no encoding, in one header.
+func inHeader(p webhook.Profile, s webhook.Signature) shown {
+	return shown{p, func(r *webhook.Request, secret string) {
+		if s.Encoding == "" {
+			r.Headers.Set(s.Header, secret)
+			return
+		}
+		r.Headers.Set(s.Header, s.Sign(r.Body, secret))
+	}}
+}
+
 // profile is how a profile is tested: with which secrets, and whether its signature covers the body.
 type profile struct {
 	signer
@@ -53,6 +73,14 @@ func profiles() map[string]profile {
 		"basic":                 {webhook.Basic{}, false, text},
 		"token in a header":     {webhook.Token{Header: "authorization", Prefix: "Bearer "}, false, text},
 		"token in the address":  {webhook.Token{}, false, noColon},
+
+		"azure devops, header":         {inHeader(webhook.AzureDevOps{}, webhook.Signature{Header: "x-ado-webhook-secret"}), false, text},
+		"gerrit, password":             {shown{webhook.Gerrit{}, webhook.Basic{}.Sign}, false, text},
+		"bitbucket data center, basic": {shown{webhook.BitbucketDataCenter{}, webhook.Basic{}.Sign}, false, text},
+		"forgejo":                      {inHeader(webhook.Gitea{}, webhook.Signature{Header: "x-forgejo-signature", Encoding: "hex"}), true, text},
+		"gogs":                         {inHeader(webhook.Gitea{}, webhook.Signature{Header: "x-gogs-signature", Encoding: "hex"}), true, text},
+		"gitea, like github":           {inHeader(webhook.Gitea{}, webhook.GitHubSignature), true, text},
+		"hmac, hex":                    {webhook.HMAC{Signature: webhook.Signature{Header: "x-frobs-hex", Encoding: "hex"}}, true, text},
 	}
 }
 
@@ -76,7 +104,7 @@ func meansTheSame(name, a, b string) bool {
 		_, passwordA, okA := strings.Cut(string(textA), ":")
 		_, passwordB, okB := strings.Cut(string(textB), ":")
 		return errA == nil && errB == nil && okA && okB && passwordA == passwordB
-	case "x-hub-signature-256", "x-hub-signature", "x-gitea-signature":
+	case "x-hub-signature-256", "x-hub-signature", "x-gitea-signature", "x-forgejo-signature", "x-gogs-signature", "x-frobs-hex":
 		return strings.EqualFold(a, b)
 	default:
 		return strings.TrimSpace(a) == strings.TrimSpace(b)
@@ -86,7 +114,7 @@ func meansTheSame(name, a, b string) bool {
 // secretHeaders are the headers in which secrets and signatures are.
 var secretHeaders = []string{
 	"x-hub-signature-256", "x-gitlab-token", "webhook-id", "webhook-timestamp", "webhook-signature", "x-hub-signature", "authorization",
-	"x-gitea-signature", "x-frobs",
+	"x-gitea-signature", "x-forgejo-signature", "x-gogs-signature", "x-frobs", "x-frobs-hex", "x-ado-webhook-secret",
 }
 
 func TestProfiles_AnyChangedByteIsRefused(t *testing.T) {
@@ -141,6 +169,26 @@ func TestProfiles_AnyChangedByteIsRefused(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Where the document in a form is signed, the form may be written in another way, and the document may not.
+func TestGitea_AnyChangedByteOfAFormIsRefused(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		document := rapid.StringN(1, 100, -1).Draw(t, "document")
+		signature := webhook.Signature{Encoding: "hex"}.Sign([]byte(document), "s")
+		r := webhook.Request{Headers: events.Metadata{"content-type": webhook.FormType, "x-gogs-signature": signature}, Time: now}
+		r.Body = []byte("payload=" + url.QueryEscape(document))
+		if err := (webhook.Gitea{}).Verify(r, []string{"s"}); err != nil {
+			t.Fatalf("the right form is refused: %v", err)
+		}
+		r.Body = []byte(changed(t, string(r.Body)))
+		payload, err := webhook.FormPayload(r.Body)
+		same := err == nil && string(payload) == document
+		if err := (webhook.Gitea{}).Verify(r, []string{"s"}); same != (err == nil) || err != nil && events.ErrorCode(err) != events.CodeForbidden {
+			t.Fatalf("the form %q with the document %q: %v", r.Body, payload, err)
+		}
+	})
 }
 
 // No secret and no empty one lets anybody in.
@@ -593,6 +641,14 @@ func fuzz(f *testing.F, p signer, names ...string) {
 			t.Fatalf("signed with %q: %v", secret, err)
 		}
 	})
+}
+
+func FuzzGitHub(f *testing.F) {
+	fuzz(f, webhook.GitHub{}, "x-hub-signature-256", "x-github-event", "x-github-delivery")
+}
+
+func FuzzHMAC(f *testing.F) {
+	fuzz(f, webhook.HMAC{Signature: webhook.Signature{Header: "x-frobs", Prefix: "v0=", Encoding: "base64"}}, "x-frobs", "content-type")
 }
 
 func FuzzGitLab(f *testing.F) {

@@ -3,12 +3,12 @@
 package webhook
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
-	"mime"
 	"net/url"
 	"slices"
 	"strings"
@@ -56,39 +56,23 @@ type Profile interface {
 	Describe(r Request, payload []byte) (Delivery, error)
 }
 
-// Payload returns the JSON document of a webhook: the body, or the field "payload" of a form. It fails with
-// [events.CodeUnsupportedMediaType] for other media types and charsets, and [events.CodeInvalid] for a bad form.
-// It does not check that the document is JSON.
-func Payload(r Request) ([]byte, error) {
-	contentType, ok := r.Headers.Get("content-type")
-	if !ok {
-		return nil, events.Errorf(events.CodeUnsupportedMediaType, "the request has no Content-Type; send application/json or application/x-www-form-urlencoded")
-	}
-	mediaType, params, err := mime.ParseMediaType(contentType)
-	if err != nil {
-		return nil, events.Errorf(events.CodeUnsupportedMediaType, "the Content-Type %.100q is not valid; send application/json or application/x-www-form-urlencoded", contentType)
-	}
-	if charset := params["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") && !strings.EqualFold(charset, "utf8") {
-		return nil, events.Errorf(events.CodeUnsupportedMediaType, "the charset %.50q is not supported; send UTF-8", charset)
-	}
-	switch mediaType {
-	case "application/json":
-		return r.Body, nil
-	case formType:
-		return formPayload(r.Body)
-	}
-	return nil, events.Errorf(events.CodeUnsupportedMediaType, "the media type %.100q is not supported; send application/json or application/x-www-form-urlencoded", mediaType)
-}
+// BodyParser makes the JSON document of a webhook from a body of one media type, which is not compressed any more. Params
+// are the parameters of the Content-Type, and limit is the largest document that is of use, in bytes. It fails with
+// [events.CodeInvalid], [events.CodeTooLarge] or [events.CodeUnsupportedMediaType]. What it returns is checked to be JSON in
+// UTF-8 by others.
+type BodyParser func(params map[string]string, body []byte, limit int) ([]byte, error)
 
-const formType = "application/x-www-form-urlencoded"
+// FormType is the media type of forms.
+const FormType = "application/x-www-form-urlencoded"
 
-func formPayload(body []byte) ([]byte, error) {
-	for field := range strings.SplitSeq(string(body), "&") {
-		name, value, _ := strings.Cut(field, "=")
-		if name != "payload" {
+// FormPayload returns the field "payload" of a form, decoded. It fails with [events.CodeInvalid] if there is none.
+func FormPayload(form []byte) ([]byte, error) {
+	for field := range bytes.SplitSeq(form, []byte("&")) {
+		name, value, _ := bytes.Cut(field, []byte("="))
+		if string(name) != "payload" {
 			continue
 		}
-		payload, err := url.QueryUnescape(value)
+		payload, err := url.QueryUnescape(string(value))
 		if err != nil {
 			return nil, events.Errorf(events.CodeInvalid, "the field \"payload\" of the form is not url-encoded")
 		}
