@@ -30,6 +30,7 @@ import (
 	"github.com/callboard/callboard/functions/ingress"
 	"github.com/callboard/callboard/internal/awsclient"
 	"github.com/callboard/callboard/internal/blob/s3blob"
+	"github.com/callboard/callboard/internal/config"
 	"github.com/callboard/callboard/internal/deployment"
 	"github.com/callboard/callboard/internal/telemetry"
 	"github.com/callboard/callboard/pkg/events"
@@ -104,30 +105,95 @@ func BenchmarkIngress(b *testing.B) {
 // the queue, beside the floor and the same call of the SDK made alone. SQS is a server in this process.
 func BenchmarkIngressSend(b *testing.B) {
 	deliveries(b, func(b *testing.B, payload, body []byte) {
-		endpoint := fakeSQS(b, body)
-		url := endpoint + "/0/ingest"
-		client := sqs.NewFromConfig(clientConfig(b, endpoint))
-		var sent capture
-		h := newHandler(&world{})
-		h.Queue, h.Secrets, h.Observer = &sent, nothing{}, nothing{}
-		inline(h)
-		accept(b, h, payload)
-		in := &sqs.SendMessageInput{
-			QueueUrl: &url, MessageBody: &sent.Body, MessageGroupId: &sent.GroupID, MessageAttributes: map[string]types.MessageAttributeValue{},
+		besideSend(b, newHandler(&world{}), payload, body, func() bool { return floor(payload) })
+	})
+}
+
+// BenchmarkIngressProfiles is BenchmarkIngressSend for 8 KB of each profile. The floor computes an HMAC where the profile
+// does, and looks into the body once.
+func BenchmarkIngressProfiles(b *testing.B) {
+	now := time.Now()
+	members := map[string]string{
+		config.FromGitHub: `"ref":"refs/heads/main"`, config.FromGitLab: `"object_kind":"push","project":{"path_with_namespace":"acme/petstore","web_url":"https://gitlab.com/acme/petstore"}`,
+		config.FromBitbucketCloud:      `"actor":{},"push":{"changes":[]},"repository":{"full_name":"acme/petstore"}`,
+		config.FromBitbucketDataCenter: `"eventKey":"repo:refs_changed","actor":{},"changes":[],"repository":{"slug":"petstore","project":{"key":"ACME"}}`,
+		config.FromAzureDevOps:         `"id":"27646e0e-b520-4d2b-9411-bba7524947cd","eventType":"git.push","publisherId":"tfs","resource":{"repository":{"name":"petstore"}}`,
+		config.FromGerrit:              `"type":"ref-updated","refUpdate":{"project":"petstore","refName":"refs/heads/main"},"eventCreatedOn":1767323045`,
+		config.FromGitea:               `"ref":"refs/heads/main"`,
+	}
+	kinds := map[string]map[string]string{
+		config.FromGitHub:              {"x-github-event": "push", "x-github-delivery": "72d3162e-cc78-11e3-81ab-4c9367dc0958"},
+		config.FromGitLab:              {"x-gitlab-event": "Push Hook", "x-gitlab-event-uuid": "13792a34-cac6-4fda-95a8-c58e00a3954e", "idempotency-key": "f5e5f430-f57b-4e6e-9fac-d9128cd7232f"},
+		config.FromBitbucketCloud:      {"x-event-key": "repo:push", "x-request-uuid": "f4d6c1d2-3d4f-4b6c-8a2b-1c2d3e4f5a6b"},
+		config.FromBitbucketDataCenter: {"x-event-key": "repo:refs_changed", "x-request-id": "f4d6c1d2-3d4f-4b6c-8a2b-1c2d3e4f5a6b"},
+		config.FromGitea:               {"x-gitea-event": "push", "x-gitea-delivery": "f6266f16-1bf3-46a5-9ea4-602e06ead473"},
+		config.FromStandardWebhooks:    {"webhook-id": "msg_1"},
+	}
+	signed := []string{
+		config.FromGitHub, config.FromBitbucketCloud, config.FromBitbucketDataCenter, config.FromGitea, config.FromStandardWebhooks, config.FromHMAC,
+	}
+	h := newHandler(&world{})
+	for _, from := range config.Senders() {
+		topic := from
+		if from == config.FromHMAC {
+			topic = "frobs"
 		}
-		for name, a := range sent.Attributes {
-			in.MessageAttributes[name] = types.MessageAttributeValue{DataType: &a.DataType, StringValue: &a.StringValue}
+		profile, ok := h.Topics[topic].Profile.(signer)
+		if !ok {
+			continue // what is no sender of webhooks
 		}
-		h.Queue = &awsevents.Sender{Client: client, URL: url}
-		h.Observer = discarding(b)
-		beside(b, len(body), func() { accept(b, h, payload) }, func() {
-			if !floor(payload) {
-				b.Fatal("refused")
-			}
-			if _, err := client.SendMessage(b.Context(), in); err != nil {
-				b.Fatal(err)
-			}
+		body := benchmarkBody(8 << 10)
+		if members[from] != "" {
+			body = append([]byte("{"+members[from]+","), body[1:]...)
+		}
+		r := webhook.Request{Headers: webhookHeaders(kinds[from]), Body: body, Time: now}
+		profile.Sign(&r, secret)
+		payload := request{Method: "POST", Topic: topic, Headers: r.Headers, Body: r.Body, Token: r.Token}.invocation()
+		b.Run(from, func(b *testing.B) {
+			besideSend(b, newHandler(&world{}), payload, body, func() bool {
+				decoded, _, ok := decode(payload)
+				if slices.Contains(signed, from) {
+					ok = ok && len(digest(decoded)) > 0
+				}
+				return ok && valid(decoded)
+			})
 		})
+	}
+}
+
+// webhookHeaders adds what every sender sends.
+func webhookHeaders(own map[string]string) events.Metadata {
+	h := events.Metadata{"content-type": "application/json", "user-agent": "sender", "host": "example.com", "x-forwarded-for": "192.0.2.1"}
+	for name, value := range own {
+		h[name] = value
+	}
+	return h
+}
+
+// besideSend measures the handler as it is in AWS beside the floor and the same call of the SDK made alone.
+func besideSend(b *testing.B, h *ingress.Handler, payload, body []byte, floor func() bool) {
+	endpoint := fakeSQS(b, body)
+	url := endpoint + "/0/ingest"
+	client := sqs.NewFromConfig(clientConfig(b, endpoint))
+	var sent capture
+	h.Queue, h.Secrets, h.Observer = &sent, nothing{}, nothing{}
+	inline(h)
+	accept(b, h, payload)
+	in := &sqs.SendMessageInput{
+		QueueUrl: &url, MessageBody: &sent.Body, MessageGroupId: &sent.GroupID, MessageAttributes: map[string]types.MessageAttributeValue{},
+	}
+	for name, a := range sent.Attributes {
+		in.MessageAttributes[name] = types.MessageAttributeValue{DataType: &a.DataType, StringValue: &a.StringValue}
+	}
+	h.Queue = &awsevents.Sender{Client: client, URL: url}
+	h.Observer = discarding(b)
+	beside(b, len(body), func() { accept(b, h, payload) }, func() {
+		if !floor() {
+			b.Fatal("refused")
+		}
+		if _, err := client.SendMessage(b.Context(), in); err != nil {
+			b.Fatal(err)
+		}
 	})
 }
 
@@ -319,69 +385,82 @@ func beside(b *testing.B, size int, function, floor func()) {
 
 // floor decodes an invocation, verifies the signature and checks the syntax of the body, in as few words as possible.
 func floor(payload []byte) bool {
-	var body []byte
-	var signature string
+	body, headers, ok := decode(payload)
+	if !ok || !valid(body) {
+		return false
+	}
+	given, err := hex.DecodeString(strings.TrimPrefix(headers["x-hub-signature-256"], "sha256="))
+	return err == nil && hmac.Equal(digest(body), given)
+}
+
+func digest(body []byte) []byte {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write(body)
+	return mac.Sum(nil)
+}
+
+func valid(body []byte) bool {
+	return jsontext.Value(body).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+}
+
+// decode returns the body and the headers of an invocation.
+func decode(payload []byte) (body []byte, headers map[string]string, ok bool) {
 	encoded := false
 	d := jsontext.NewDecoder(bytes.NewBuffer(payload))
 	if _, err := d.ReadToken(); err != nil {
-		return false
+		return nil, nil, false
 	}
 	for d.PeekKind() == '"' {
 		name, err := d.ReadToken()
 		if err != nil {
-			return false
+			return nil, nil, false
 		}
 		switch name.String() {
 		case "body":
 			v, err := d.ReadValue()
 			if err != nil {
-				return false
+				return nil, nil, false
 			}
 			if body, err = jsontext.AppendUnquote(make([]byte, 0, len(v)), v); err != nil {
-				return false
+				return nil, nil, false
 			}
 		case "isBase64Encoded":
 			v, err := d.ReadValue()
 			if err != nil {
-				return false
+				return nil, nil, false
 			}
 			encoded = v.Kind() == 't'
 		case "headers":
-			headers := make(map[string]string)
+			headers = make(map[string]string)
 			if _, err := d.ReadToken(); err != nil {
-				return false
+				return nil, nil, false
 			}
 			for d.PeekKind() == '"' {
 				t, err := d.ReadToken()
 				if err != nil {
-					return false
+					return nil, nil, false
 				}
 				name := t.String()
 				if t, err = d.ReadToken(); err != nil {
-					return false
+					return nil, nil, false
 				}
 				headers[name] = t.String()
 			}
 			if _, err := d.ReadToken(); err != nil {
-				return false
+				return nil, nil, false
 			}
-			signature = headers["x-hub-signature-256"]
 		default:
 			if err := d.SkipValue(); err != nil {
-				return false
+				return nil, nil, false
 			}
 		}
 	}
 	if encoded {
 		n, err := base64.StdEncoding.Decode(body, body)
 		if err != nil {
-			return false
+			return nil, nil, false
 		}
 		body = body[:n]
 	}
-	mac := hmac.New(sha256.New, []byte(secret))
-	mac.Write(body)
-	given, err := hex.DecodeString(strings.TrimPrefix(signature, "sha256="))
-	return err == nil && hmac.Equal(mac.Sum(nil), given) &&
-		jsontext.Value(body).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	return body, headers, true
 }

@@ -55,7 +55,10 @@ type profile struct {
 
 func profiles() map[string]profile {
 	text := rapid.StringMatching(`[!-~]{1,70}`)
+	// HMAC fills short keys with zeros: a zero at the end of a key, or one more in the place of padding, changes nothing.
 	signingToken := rapid.Map(rapid.SliceOfN(rapid.Byte(), 24, 64), func(key []byte) string {
+		key = key[:len(key)/3*3]
+		key[len(key)-1] |= 1
 		return "whsec_" + base64.StdEncoding.EncodeToString(key)
 	})
 	noColon := rapid.StringMatching(`[a-zA-Z0-9_.-]{1,70}`)
