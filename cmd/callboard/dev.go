@@ -40,7 +40,6 @@ func (c *devCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	engine.Queues.Limit = topo.Limit
 	a := &app{conf: conf, topo: topo, rules: compiled, engine: engine, observer: observers{engine.Trace, log}}
 	engine.Queues.Limit, engine.Queues.OnClaimCheck = topo.Limit, exports.Watch(topo, a.observer)
 	err = c.serve(ctx, s, a)

@@ -48,7 +48,12 @@ func (h *Handler) once(ctx context.Context, window time.Duration, topic string, 
 		}
 		return err
 	}
-	if err := h.Table.Put(ctx, bodyItem(key, event, true, hook.Time.Add(window)), ours); err != nil {
+	known := bodyItem(key, event, true, hook.Time.Add(window))
+	err := h.Table.Put(ctx, known, ours)
+	if errors.Is(err, table.ErrCondition) { // a request for the same event, which failed, has freed the claim
+		err = h.Table.Put(ctx, known, table.NotExists())
+	}
+	if err != nil {
 		slog.WarnContext(ctx, "the body of an accepted event is not remembered, and so not recognised when it comes again", "event", event, "error", err)
 	}
 	return nil

@@ -37,6 +37,10 @@ func (v validator) repeatWindow(path string, t Topic) {
 	if t.RepeatWindow == "" {
 		return
 	}
+	if t.Queue != "" || t.From == FromQueue || t.From == FromPublish {
+		v.add(path, "is for a topic that takes webhooks only: remove it")
+		return
+	}
 	if d := t.RepeatFor(); !windowForm.MatchString(t.RepeatWindow) || d < minRepeatWindow || d > maxRepeatWindow {
 		v.add(path, "is %q: write a time from \"1m\" to \"720h\" in hours, minutes and seconds, such as \"30m\"", t.RepeatWindow)
 	}

@@ -94,6 +94,7 @@ func Open(folder string, queues []QueueSpec, subscriptions map[string][]string) 
 	if e.Blobs, err = blob.Open(filepath.Join(folder, "blobs")); err != nil {
 		return nil, err
 	}
+	e.Queues.Bucket = e.Bucket()
 	if e.Trace, err = OpenTrace(db); err != nil {
 		return nil, err
 	}

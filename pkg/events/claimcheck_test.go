@@ -15,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/callboard/callboard/pkg/events"
+	"github.com/callboard/callboard/pkg/events/memory"
 )
 
 // store is a blob store that counts what is asked of it.
@@ -282,6 +283,28 @@ func TestRouter_PassesClaimChecks(t *testing.T) {
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("the message (-received +published):\n%s", diff)
 			}
+		}
+	}
+}
+
+// Once does not hide that its subscriber does without payloads.
+func TestOnce_PassesClaimChecks(t *testing.T) {
+	t.Parallel()
+	m, s := offload(t, largeEvent(300_000))
+	for reads, gets := range map[bool]int{false: 0, true: 1} {
+		own := &store{blobs: s.blobs}
+		var published []events.Event
+		r := &events.Router{
+			Publisher: publisherFunc(func(es []events.Event) error { published = append(published, es...); return nil }),
+			Route:     func(events.Event) (string, error) { return "github.push", nil },
+			Reads:     func(events.Event) bool { return reads },
+		}
+		b := &events.Batch{Subscriber: events.Once("router", &memory.OnceStore{}, r), Queue: &fakeQueue{}, Observer: &hops{}, Bucket: bucketOf(own)}
+		if failed := failures(b.Handle(t.Context(), events.SQSEvent{Records: []events.SQSMessage{m.SQS("m", "r", 1)}})); failed != "" {
+			t.Errorf("%s failed", failed)
+		}
+		if own.gets != gets || len(published) != 1 {
+			t.Errorf("%d gets and %d events, want %d and 1", own.gets, len(published), gets)
 		}
 	}
 }

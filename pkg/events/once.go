@@ -82,6 +82,12 @@ func (o *once) OnEvent(ctx context.Context, e Event) (err error) {
 	return c.settle(ctx, o.subscriber.OnEvent(ctx, e))
 }
 
+// ReadsPayload implements [PayloadReader] for a subscriber that does.
+func (o *once) ReadsPayload(e Event) bool {
+	reader, ok := o.subscriber.(PayloadReader)
+	return !ok || reader.ReadsPayload(e)
+}
+
 // work is what a subscriber has claimed: to handle one event.
 type work struct {
 	store      OnceStore

@@ -1,8 +1,8 @@
 package webhook
 
 import (
-	"maps"
 	"slices"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -33,7 +33,12 @@ func (c custom) Describe(r Request, payload []byte) (Delivery, error) {
 	if err != nil {
 		return Delivery{}, err
 	}
-	d.Metadata = maps.Clone(d.Metadata)
-	maps.DeleteFunc(d.Metadata, func(name, _ string) bool { return secretHeader(name) })
+	chosen := events.Metadata{}
+	for name, value := range d.Metadata.Sorted() {
+		if lower := strings.ToLower(name); value != "" && !secretHeader(lower) { // whatever the case, it is the same header
+			chosen[lower] = value
+		}
+	}
+	d.Metadata = chosen
 	return d, nil
 }

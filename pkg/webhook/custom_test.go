@@ -43,15 +43,16 @@ func TestCustom(t *testing.T) {
 
 	r := webhook.Request{Headers: events.Metadata{
 		"authorization": "x", "x-kind": "add", "x-frob-signature": "x", "cookie": "x", "x-events-id": "x", "x-api-key": "x",
+		"Authorization": "x", "X-Frob-Token": "x", "X-Events-Topic": "x", "X-Size": "1", "x-none": "",
 	}}
 	d, err := p.Describe(r, []byte(`{"a":1,"a":"\ud83d"}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(events.Metadata{"x-kind": "add"}, d.Metadata); diff != "" {
+	if diff := cmp.Diff(events.Metadata{"x-kind": "add", "x-size": "1"}, d.Metadata); diff != "" {
 		t.Errorf("metadata (-want +got):\n%s", diff)
 	}
-	if len(r.Headers) != 6 {
+	if len(r.Headers) != 11 {
 		t.Errorf("the headers of the request are changed: %v", r.Headers)
 	}
 	for _, bad := range []string{"", "{", "{} {}", "x"} {

@@ -66,7 +66,13 @@ type BodyParser func(params map[string]string, body []byte, limit int) ([]byte, 
 const FormType = "application/x-www-form-urlencoded"
 
 // FormPayload returns the field "payload" of a form, decoded. It fails with [events.CodeInvalid] if there is none.
+//
+// No signature covers the media type. In a JSON document that is read as a form, what somebody wrote into a string, such as
+// "&payload=…" in the message of a commit, would be the document. So what has a quote is no form: in one it is written "%22".
 func FormPayload(form []byte) ([]byte, error) {
+	if bytes.ContainsAny(form, "\"\x00") { // a zero is UTF-16
+		return nil, events.Errorf(events.CodeInvalid, "the body is not a form, as the header Content-Type says: it has a quote or a zero that is not url-encoded")
+	}
 	for field := range bytes.SplitSeq(form, []byte("&")) {
 		name, value, _ := bytes.Cut(field, []byte("="))
 		if string(name) != "payload" {

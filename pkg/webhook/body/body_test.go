@@ -77,7 +77,7 @@ func TestRead(t *testing.T) {
 		"utf-7":                  {json + "; charset=utf-7", "{}", "", events.CodeUnsupportedMediaType},
 		"form":                   {form, "payload=%7B%22a%22%3A+%22%C3%A4%2B%22%7D", `{"a": "ä+"}`, ""},
 		"form with charset":      {form + "; charset=UTF-8", "payload={}", "{}", ""},
-		"form in latin-1":        {form + ";charset=latin1", "payload=\"%e4\xe4\"", `"ää"`, ""},
+		"form in latin-1":        {form + ";charset=latin1", "payload=%22%e4\xe4%22", `"ää"`, ""},
 		"form without payload":   {form, "a=b", "", events.CodeInvalid},
 		"none":                   {"", "{}", "", events.CodeUnsupportedMediaType},
 		"text":                   {"text/plain", "{}", "", events.CodeUnsupportedMediaType},
