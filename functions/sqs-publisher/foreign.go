@@ -43,7 +43,9 @@ func Seal(topic string, m events.SQSMessage) events.SQSMessage {
 	packed, _ := json.Marshal(s, json.Deterministic(true), jsontext.AllowInvalidUTF8(true)) // texts, bytes and a time: never fails
 	m.MessageAttributes = map[string]events.SQSAttribute{
 		events.AttributeTopic: {DataType: "String", StringValue: topic},
-		AttributeMessage:      {DataType: "String", StringValue: string(packed)},
+		// What it has in the log until it is read, so that a person finds the dead letter by it.
+		events.AttributeID: {DataType: "String", StringValue: events.NewID(topic, m.MessageID)},
+		AttributeMessage:   {DataType: "String", StringValue: string(packed)},
 	}
 	return m
 }

@@ -120,7 +120,7 @@ func proof(t config.Topic, secret string) string {
 // outputs tells what to paste where.
 func (a *api) outputs(scope constructs.Construct, b *builder) {
 	for _, name := range sortedKeys(b.conf.Topics) {
-		if b.conf.Topics[name].Queue != "" {
+		if t := b.conf.Topics[name]; t.Queue != "" || t.From == config.FromPublish { // nobody sends webhooks there
 			continue
 		}
 		var secrets []string

@@ -83,13 +83,14 @@ func (b *builder) environment(f topology.Function, u uses) map[string]*string {
 	if len(u.table) > 0 {
 		variables["CALLBOARD_TABLE"] = b.table.TableName()
 	}
-	if len(u.blobs)+len(u.payloads) > 0 {
+	subscribes := f.Build != "" && len(f.Queues) > 0 // by subscriber.Start, which wants to know these whatever it is there for
+	if subscribes || len(u.blobs)+len(u.payloads) > 0 {
 		variables["CALLBOARD_BUCKET"] = b.bucket.BucketName()
 	}
 	if u.ingest {
 		variables["CALLBOARD_INGEST_QUEUE_URL"] = b.queues[topology.QueueIngest].sqs.QueueUrl()
 	}
-	if u.publish != nil {
+	if subscribes || u.publish != nil {
 		variables["CALLBOARD_TOPIC_ARN_PREFIX"] = jsii.String(strings.Join([]string{"arn", *awscdk.Aws_PARTITION(), "sns", *awscdk.Aws_REGION(), *awscdk.Aws_ACCOUNT_ID(), ""}, ":"))
 	}
 	if f.DeadLetter != "" {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/callboard/callboard/internal/config"
 	"github.com/callboard/callboard/internal/topology"
 )
 
@@ -1282,7 +1283,7 @@ func offendOutputs(t *template) []string {
 	}
 	webhooks := slices.DeleteFunc(slices.Collect(maps.Keys(values)), func(id string) bool { return !strings.HasPrefix(id, "Webhook") })
 	roots := slices.DeleteFunc(slices.Clone(t.topo.Topics), func(x topology.Topic) bool {
-		return strings.Contains(x.Name, ".") || t.conf.Topics[x.Name].Queue != ""
+		return strings.Contains(x.Name, ".") || t.conf.Topics[x.Name].Queue != "" || t.conf.Topics[x.Name].From == config.FromPublish
 	})
 	if len(webhooks) != len(roots) {
 		bad = append(bad, fmt.Sprintf("there are %d webhooks for %d topics", len(webhooks), len(roots)))

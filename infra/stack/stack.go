@@ -168,12 +168,33 @@ func (b *builder) addFunctions(programs string) {
 		u := known[f.Name]
 		for _, t := range b.published(u) {
 			b.functions[f.Name].lambda.Node().AddDependency(t.sns)
-			b.functions[f.Name].lambda.Node().AddDependency(t.subscriptions...)
+			for _, s := range t.subscriptions {
+				if config.InPlaceOfOurs(f.Name) || !b.reaches(known, s.reader, f.Name, map[string]bool{}) {
+					b.functions[f.Name].lambda.Node().AddDependency(s.made)
+				}
+			}
 		}
 		if u.ingest {
 			b.functions[f.Name].lambda.Node().AddDependency(b.functions[topology.SQSPublisher].lambda)
 		}
 	}
+}
+
+// reaches tells whether what a function publishes comes to another one, maybe by others. Functions of somebody's own may
+// answer what comes of their own events, and then none of the circle can be there before the others: they do not wait.
+func (b *builder) reaches(known map[string]uses, from, to string, seen map[string]bool) bool {
+	if from == to || from == "" || seen[from] {
+		return from == to
+	}
+	seen[from] = true
+	for _, t := range b.published(known[from]) {
+		for _, s := range t.subscriptions {
+			if b.reaches(known, s.reader, to, seen) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (b *builder) addSchedules() {

@@ -16,7 +16,13 @@ type topic struct {
 	topology.Topic
 	sns awssns.Topic
 	// subscriptions are there before anybody publishes to the topic.
-	subscriptions []constructs.IDependable
+	subscriptions []subscription
+}
+
+// subscription is one of a topic, with the name of the function that reads its queue; "" where somebody else does.
+type subscription struct {
+	made   constructs.IDependable
+	reader string
 }
 
 // newTopic adds a topic that takes messages of up to limit bytes.
@@ -63,5 +69,5 @@ func (t *topic) subscribe(scope constructs.Construct, as topology.Subscription, 
 	if reader != nil {
 		s.Node().AddDependency(reader.lambda)
 	}
-	t.subscriptions = append(t.subscriptions, s)
+	t.subscriptions = append(t.subscriptions, subscription{s, to.Function})
 }

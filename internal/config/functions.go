@@ -16,10 +16,12 @@ const (
 	fromCustom = "custom:"
 	// ingressFunction is the function that takes webhooks.
 	ingressFunction = "ingress"
+	// publisherFunction is the function that reads the queues of others, by polls too.
+	publisherFunction = "sqs-publisher"
 )
 
 // ourFunctions are the functions that a configuration cannot add, because they are there.
-var ourFunctions = []string{"catalog-api", "catalog-sync", ingressFunction, "notifications-api", "notify", "router", "sqs-publisher"}
+var ourFunctions = []string{"catalog-api", "catalog-sync", ingressFunction, "notifications-api", "notify", "router", publisherFunction}
 
 // Limits of a function, and what its name may be: one that fits into those of its queues. The numbers are AWS's
 // (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
@@ -73,6 +75,9 @@ func (v validator) functions() {
 		f, path := v.c.Functions[name], member("$.functions", name)
 		if len(name) > maxFunction || !functionName.MatchString(name) {
 			v.add(path, "the name of a function is at most %d lower-case letters, digits and \"-\", a letter first", maxFunction)
+		}
+		if name == publisherFunction && len(v.c.ByQueue()) > 0 {
+			v.add(path, "takes the place of what reads the queues of topics.%s, and no other program can: remove it", v.c.ByQueue()[0])
 		}
 		v.functionLinks(path, name, f)
 		v.functionLimits(path, f)
