@@ -32,6 +32,7 @@ import (
 	"github.com/callboard/callboard/functions/ingress"
 	"github.com/callboard/callboard/internal/config"
 	"github.com/callboard/callboard/internal/httpapi"
+	"github.com/callboard/callboard/internal/topology"
 	"github.com/callboard/callboard/pkg/events"
 	"github.com/callboard/callboard/pkg/webhook"
 	"github.com/callboard/callboard/pkg/webhook/body"
@@ -388,7 +389,7 @@ func (f *fixture) outcome(t *testing.T, answer []byte) []txtar.File {
 		} else {
 			fmt.Fprintf(&b, "\n%s\n", m.Body)
 		}
-		files = append(files, txtar.File{Name: "message", Data: []byte(b.String())})
+		files = append(files, txtar.File{Name: "message", Data: []byte(b.String())}, txtar.File{Name: "topics", Data: []byte(f.w.topics(t, m))})
 	}
 	for _, data := range f.w.payloads {
 		files = append(files, txtar.File{Name: "payload", Data: fmt.Appendf(nil, "in the bucket, unchanged: %v\n", string(data) == cmp.Or(string(f.plain), string(f.body)))})
@@ -406,6 +407,67 @@ func (f *fixture) outcome(t *testing.T, answer []byte) []txtar.File {
 		}
 	}
 	return files
+}
+
+// topics returns the names of the SNS topics that the event in a message comes to, one a line, where somebody wants its
+// sub-topic.
+func (w *world) topics(t *testing.T, m events.Message) string {
+	t.Helper()
+	e, err := events.Decode(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, data := range w.payloads { // the message is a claim check
+		e.Payload = data
+	}
+	from, more := e.Topic, `"secrets": ["hook"]`
+	const typed = `, "subTopic": ["header:x-frobs-type"]`
+	switch e.Topic {
+	case "frobs":
+		from, more = config.FromHMAC, more+`, "signature": {"header": "x-frobs-signature"}`+typed
+	case config.FromToken, "address", config.FromBasic:
+		from, more = cmp.Or(map[string]string{"address": config.FromToken}[from], from), more+typed
+	case config.FromNone:
+		more = `"verify": "none"` + typed
+	case "inside":
+		from = config.FromBitbucketDataCenter
+	}
+	names := ""
+	for _, topic := range []string{e.Topic, sub(topologyOf(t, e.Topic, from, more).SubTopicRules(e.Topic), e)} {
+		wanted := more
+		if rest, ok := strings.CutPrefix(topic, e.Topic+"."); ok {
+			wanted += fmt.Sprintf(`, "publish": [%q]`, rest)
+		}
+		if topic != "" {
+			name, _ := topologyOf(t, e.Topic, from, wanted).SNSName(topic)
+			names += name + "\n"
+		}
+	}
+	return names
+}
+
+// sub returns the sub-topic that the first rule finds, with its root, or "".
+func sub(rules []events.Selector, e events.Event) string {
+	for _, rule := range rules {
+		if found, ok := rule.Select(e.Metadata, e.Payload); ok && events.ValidTopic(e.Topic+"."+found) {
+			return e.Topic + "." + found
+		}
+	}
+	return ""
+}
+
+// topologyOf returns the topology of a configuration with one topic.
+func topologyOf(t *testing.T, name, from, more string) *topology.Topology {
+	t.Helper()
+	conf, err := config.Parse(fmt.Appendf(nil, `{"topics": {%q: {"from": %q, %s}}}`, name, from, more))
+	if err != nil {
+		t.Fatal(err)
+	}
+	topo, err := topology.Build(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return topo
 }
 
 // leaks returns the secrets that are seen in an answer, in what is queued, or in what is logged.

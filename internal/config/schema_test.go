@@ -25,6 +25,9 @@ type schema struct {
 	MinItems             int                `json:"minItems"`
 	MinProperties        int                `json:"minProperties"`
 	Default              string             `json:"default"`
+	Enum                 []any              `json:"enum"`
+	Not                  any                `json:"not"`
+	Examples             []any              `json:"examples"`
 	Defs                 map[string]*schema `json:"$defs"`
 }
 
@@ -56,6 +59,16 @@ func TestSchemaFitsTypes(t *testing.T) {
 	if diff := cmp.Diff(fromTypes, fromSchema); diff != "" {
 		t.Errorf("shape (-types +schema):\n%s", diff)
 	}
+}
+
+// shows tells whether a schema shows a value: by an example, a default or a list of all values. An object has those of its
+// properties, and what is always refused needs none.
+func (s *schema) shows(defs map[string]*schema) bool {
+	if len(s.Examples)+len(s.Enum)+len(s.Properties) > 0 || s.Default != "" || s.Not != nil {
+		return true
+	}
+	def := defs[strings.TrimPrefix(s.Ref, "#/$defs/")]
+	return def != nil && def.shows(defs)
 }
 
 func schemaShape(t *testing.T, s *schema, defs map[string]*schema) shape {
@@ -93,6 +106,9 @@ func schemaShape(t *testing.T, s *schema, defs map[string]*schema) shape {
 	for name, p := range s.Properties {
 		if p.Description == "" {
 			t.Errorf("%s has no description", name)
+		}
+		if !p.shows(defs) {
+			t.Errorf("%s has no example", name)
 		}
 		out.Fields[name] = schemaShape(t, p, defs)
 	}

@@ -327,7 +327,7 @@ func TestFaults(t *testing.T) {
 	t.Parallel()
 	points := cleanRun(t)
 	t.Logf("a clean run makes %d calls", len(points))
-	for _, want := range []string{"embedded.Queues.Send ", "embedded.Queues.receive ", "embedded.Queues.settle ", "embedded.Queues.Publish ", "boltdb.Table.Transact ", "boltdb.Table.Query ", "blob.Dir.Put ", "blob.Dir.Get ", "blob.Dir.Delete "} {
+	for _, want := range []string{"embedded.Queues.Send ", "embedded.Queues.receive ", "embedded.Queues.settle ", "embedded.Queues.Publish ", "boltdb.Table.Transact ", "boltdb.Table.Query ", "blob.Dir.Put by catalogstore", "blob.Dir.Put by events", "blob.Dir.Get by events", "blob.Dir.Delete "} {
 		if !slices.ContainsFunc(points, func(p point) bool { return strings.HasPrefix(p.call, want) }) {
 			t.Errorf("no call of the clean run is %s", want)
 		}
