@@ -487,8 +487,8 @@ func (w *watcher) files(tb testing.TB, patience time.Duration) error {
 			file = &text
 		}
 		made := w.p.commit(tb, change{Files: map[string]*string{path: file}})
-		if description == "two" {
-			made.Payload = padded(made.Payload, events.MaxMessageSize)
+		if description == "two" { // the topic is exported, so more than that fits into a message
+			made.Payload = padded(made.Payload, events.MaxSQSMessageSize)
 		}
 		w.p.deliver(tb, made)
 		if err := w.until(tb, patience, "the catalog does not have "+description, func() bool { return w.p.components(tb)[name] == description }); err != nil {
