@@ -17,14 +17,15 @@ import (
 // Start runs the function in AWS Lambda.
 func Start() {
 	deployment.Start(awsclient.Background, func(d *deployment.Deployment) (lambda.Handler, error) {
+		bucket := s3blob.Bucket(d.AWS, d.Value(deployment.Bucket))
 		publisher := &awsevents.Publisher{
 			Client: sns.NewFromConfig(d.AWS), ARNPrefix: d.Value(deployment.TopicARNPrefix), Name: d.Topology.SNSName,
-			Limit: d.Topology.Limit, OnClaimCheck: exports.Watch(d.Topology, d),
+			Limit: d.Topology.Limit, Bucket: bucket, OnClaimCheck: exports.Watch(d.Topology, d),
 		}
 		return &events.Batch{
 			Function: topology.Router, Subscriber: New(publisher, d.Topology), Observer: d,
 			Queue:  &awsevents.Queue{Client: sqs.NewFromConfig(d.AWS), DeadLetterURL: d.Value(deployment.DeadLetterQueueURL)},
-			Bucket: s3blob.Bucket(d.AWS, d.Value(deployment.Bucket)),
+			Bucket: bucket,
 		}, nil
 	}, deployment.TopicARNPrefix, deployment.DeadLetterQueueURL, deployment.Bucket)
 }

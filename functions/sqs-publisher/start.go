@@ -29,14 +29,7 @@ func Start() {
 	deployment.Start(awsclient.Background, func(d *deployment.Deployment) (lambda.Handler, error) {
 		publisher := &awsevents.Publisher{
 			Client: sns.NewFromConfig(d.AWS), ARNPrefix: d.Value(deployment.TopicARNPrefix), Name: d.Topology.SNSName,
-			Limit: d.Topology.Limit, OnClaimCheck: exports.Watch(d.Topology, d),
-		}
-		if len(d.Topology.Foreign) > 0 { // what comes by the ingress is in the bucket already if it is large
-			bucket, err := d.Require(deployment.Bucket)
-			if err != nil {
-				return nil, err
-			}
-			publisher.Bucket = s3blob.Bucket(d.AWS, bucket)
+			Limit: d.Topology.Limit, Bucket: s3blob.Bucket(d.AWS, d.Value(deployment.Bucket)), OnClaimCheck: exports.Watch(d.Topology, d),
 		}
 		reader := &Reader{
 			Sources: Sources(d.Config, d.Topology, func(q topology.ForeignQueue) Objects {
@@ -57,7 +50,7 @@ func Start() {
 		var err error
 		h.Polls, err = polls(d, batch)
 		return h, err
-	}, deployment.TopicARNPrefix, deployment.DeadLetterQueueURL)
+	}, deployment.TopicARNPrefix, deployment.DeadLetterQueueURL, deployment.Bucket)
 }
 
 // polls returns what the schedules invoke.

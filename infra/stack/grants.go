@@ -24,9 +24,8 @@ type uses struct {
 
 // works returns what each function works with. The actions are those of the requests that its code makes.
 func works(c *config.Config, t *topology.Topology) map[string]uses {
-	var leases, large []string // of polls, and what queues of others bring
+	var leases []string // of polls
 	for _, name := range c.ByQueue() {
-		large = []string{"PutObject"}
 		if c.Topics[name].Poll != nil {
 			leases = []string{"PutItem", "DeleteItem"}
 		}
@@ -35,13 +34,15 @@ func works(c *config.Config, t *topology.Topology) map[string]uses {
 	if c.Repeats() {
 		bodies = []string{"GetItem", "PutItem", "DeleteItem"}
 	}
+	// What was large for the ingress is in the bucket already. An event is also stored on a later hop: what queues of
+	// others bring, and what became too large on its way, as an export that was removed lowers the limit.
 	known := map[string]uses{
 		topology.Ingress: {ingest: true, table: bodies, payloads: []string{"PutObject"}},
-		topology.SQSPublisher: {table: leases, payloads: large, publish: func(t string) bool {
+		topology.SQSPublisher: {table: leases, payloads: []string{"PutObject"}, publish: func(t string) bool {
 			root, isRoot := c.Topics[t]
 			return isRoot && root.From != config.FromPublish
 		}},
-		topology.Router: {payloads: []string{"GetObject"}, publish: func(t string) bool {
+		topology.Router: {payloads: []string{"GetObject", "PutObject"}, publish: func(t string) bool {
 			return len(c.Topics[root(t)].SubTopic) > 0 && t != root(t)
 		}},
 		topology.CatalogSync: {
@@ -62,8 +63,28 @@ func works(c *config.Config, t *topology.Topology) map[string]uses {
 			}
 			known[f.Name] = u
 		}
+		if f.Build != "" && config.InPlaceOfOurs(f.Name) && len(f.Queues) > 0 {
+			known[f.Name] = replaced(known[f.Name])
+		}
 	}
 	return known
+}
+
+// replaced returns what a program in the place of one of ours works with that reads queues: what ours does, and what
+// subscriber.Start needs, which gets every event whole and has a publisher.
+func replaced(u uses) uses {
+	needed := []string{"GetObject"}
+	if u.publish == nil {
+		u.publish = func(string) bool { return false }
+	} else {
+		needed = append(needed, "PutObject")
+	}
+	for _, action := range needed {
+		if !slices.Contains(u.payloads, action) {
+			u.payloads = append(u.payloads, action)
+		}
+	}
+	return u
 }
 
 // published returns the topics that a function publishes to.
@@ -83,14 +104,13 @@ func (b *builder) environment(f topology.Function, u uses) map[string]*string {
 	if len(u.table) > 0 {
 		variables["CALLBOARD_TABLE"] = b.table.TableName()
 	}
-	subscribes := f.Build != "" && len(f.Queues) > 0 // by subscriber.Start, which wants to know these whatever it is there for
-	if subscribes || len(u.blobs)+len(u.payloads) > 0 {
+	if len(u.blobs)+len(u.payloads) > 0 {
 		variables["CALLBOARD_BUCKET"] = b.bucket.BucketName()
 	}
 	if u.ingest {
 		variables["CALLBOARD_INGEST_QUEUE_URL"] = b.queues[topology.QueueIngest].sqs.QueueUrl()
 	}
-	if subscribes || u.publish != nil {
+	if u.publish != nil {
 		variables["CALLBOARD_TOPIC_ARN_PREFIX"] = jsii.String(strings.Join([]string{"arn", *awscdk.Aws_PARTITION(), "sns", *awscdk.Aws_REGION(), *awscdk.Aws_ACCOUNT_ID(), ""}, ":"))
 	}
 	if f.DeadLetter != "" {

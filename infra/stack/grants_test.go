@@ -22,10 +22,11 @@ var (
 		topology.CatalogAPI:  {"GetObject"},
 	}
 	payloadActions = map[string][]string{
-		topology.Ingress:     {"PutObject"},
-		topology.Router:      {"GetObject"},
-		topology.CatalogSync: {"GetObject"},
-		topology.Notify:      {"GetObject"},
+		topology.Ingress:      {"PutObject"},
+		topology.SQSPublisher: {"PutObject"},
+		topology.Router:       {"GetObject", "PutObject"},
+		topology.CatalogSync:  {"GetObject"},
+		topology.Notify:       {"GetObject"},
 	}
 	keyActions      = []string{"kms:Decrypt", "kms:GenerateDataKey"}
 	tableKeyActions = []string{"kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey", "kms:Encrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo"}
@@ -61,11 +62,11 @@ func offendGrants(t *template) []string {
 }
 
 // mayDoToPayloads returns what a function needs of the payloads of large events: one of somebody's own reads them, and
-// stores those that it publishes. The publisher stores what queues of others bring.
+// stores those that it publishes, also in the place of one of ours that has queues.
 func (t *template) mayDoToPayloads(f topology.Function) []string {
 	switch {
-	case f.Name == topology.SQSPublisher && len(t.topo.Foreign) > 0:
-		return []string{"PutObject"}
+	case f.Build != "" && (f.Name == topology.SQSPublisher || f.Name == topology.CatalogSync):
+		return []string{"GetObject", "PutObject"}
 	case f.Build == "" || payloadActions[f.Name] != nil:
 		return payloadActions[f.Name]
 	case len(f.Publish) > 0:

@@ -218,6 +218,7 @@ var rules = []rule{
 	{name: "functions of somebody's own know who they are", offenders: offendEnvironment, on: full, breaks: map[string]func(*template){
 		"function":    func(t *template) { delete(variables(t, "FrobsSync"), "CALLBOARD_FUNCTION") },
 		"replacement": func(t *template) { delete(variables(t, "Ingress"), "CALLBOARD_FUNCTION") },
+		"topics":      func(t *template) { delete(variables(t, "Notify"), "CALLBOARD_TOPIC_ARN_PREFIX") },
 		"variable":    func(t *template) { delete(variables(t, "FrobsSync"), "FROBS_URL") },
 	}},
 	{name: "functions of somebody's own get what they ask for", offenders: offendFunctions, on: full, breaks: map[string]func(*template){
@@ -225,6 +226,10 @@ var rules = []rule{
 		"timeout": func(t *template) { t.one("AWS::Lambda::Function", "FrobsSync").Properties["Timeout"] = 30.0 },
 	}},
 	{name: "functions of somebody's own may do no more than they say", offenders: offendGrants, on: full, breaks: map[string]func(*template){
+		"a replacement that cannot read payloads": func(t *template) { statement(t, "Notify", "UsePayloads")["Action"] = "s3:PutObject" },
+		"a replacement that publishes": func(t *template) {
+			grantTo(t, "Notify", object{"Sid": "Publish", "Effect": "Allow", "Action": "sns:Publish", "Resource": object{"Ref": t.ids("AWS::SNS::Topic")[0]}})
+		},
 		"a topic more": func(t *template) {
 			grantTo(t, "FrobsSync", object{"Effect": "Allow", "Action": "sns:Publish", "Resource": object{"Ref": t.ids("AWS::SNS::Topic")[0]}})
 		},
@@ -341,7 +346,7 @@ var rules = []rule{
 			p := t.one("AWS::S3::BucketPolicy", "").Properties["PolicyDocument"].(object)
 			p["Statement"] = append(list(p["Statement"]), object{"Effect": "Allow", "Principal": "*", "Action": "s3:DeleteObject*", "Resource": object{"Fn::Join": []any{"", []any{object{"Fn::GetAtt": []any{"Blobs", "Arn"}}, "/*"}}}})
 		},
-		"a consumer writes": func(t *template) { statement(t, "Router", "UsePayloads")["Action"] = "s3:PutObject" },
+		"a consumer writes": func(t *template) { statement(t, "Notify", "UsePayloads")["Action"] = "s3:PutObject" },
 	}},
 	{name: "the access log has neither path nor query, and requests are limited", offenders: offendAPI, breaks: map[string]func(*template){
 		"path":     func(t *template) { logFormat(t, `{"p":"$context.path"}`) },

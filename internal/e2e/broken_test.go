@@ -33,15 +33,18 @@ import (
 // unseen is what the suite does not miss when it is taken away, with the reason why it is there. Nothing else may be
 // like that.
 var unseen = map[string]string{
-	"logs:CreateLogStream":                  "Lambda writes the log with it; an emulator does not ask",
-	"logs:PutLogEvents":                     "Lambda writes the log with it; an emulator does not ask",
-	"sqs:ReceiveMessage":                    "the poller of Lambda uses it; an emulator does not ask",
-	"sqs:DeleteMessage":                     "the poller of Lambda uses it; an emulator does not ask",
-	"sqs:GetQueueAttributes":                "the poller of Lambda uses it; an emulator does not ask",
-	"s3:ListBucket":                         "without it S3 answers 403 and not 404 for what is not there; an emulator answers 404",
-	"catalog-api UseTable dynamodb:GetItem": "reads an item again whose blob was replaced after it was read",
-	"notify PREFIX":                         "names its metrics, and is part of no address",
-	"sqs-publisher PREFIX":                  "names its metrics and is part of no address: the addresses of topics have it already",
+	"logs:CreateLogStream":                   "Lambda writes the log with it; an emulator does not ask",
+	"logs:PutLogEvents":                      "Lambda writes the log with it; an emulator does not ask",
+	"sqs:ReceiveMessage":                     "the poller of Lambda uses it; an emulator does not ask",
+	"sqs:DeleteMessage":                      "the poller of Lambda uses it; an emulator does not ask",
+	"sqs:GetQueueAttributes":                 "the poller of Lambda uses it; an emulator does not ask",
+	"s3:ListBucket":                          "without it S3 answers 403 and not 404 for what is not there; an emulator answers 404",
+	"catalog-api UseTable dynamodb:GetItem":  "reads an item again whose blob was replaced after it was read",
+	"router UsePayloads s3:PutObject":        "stores an event that became too large on its way: an export was removed, or a replay added to it",
+	"sqs-publisher UsePayloads s3:PutObject": "stores an event that became too large on its way: an export was removed, or a replay added to it",
+	"sqs-publisher BUCKET":                   "where it stores such an event; what is in the bucket already is passed on as it is",
+	"notify PREFIX":                          "names its metrics, and is part of no address",
+	"sqs-publisher PREFIX":                   "names its metrics and is part of no address: the addresses of topics have it already",
 }
 
 // elsewhere is what other tests of the suite notice, and which.
