@@ -11,13 +11,9 @@ import (
 	"github.com/callboard/callboard/pkg/events"
 )
 
-const (
-	// maxLayers is how many envelopes and claim checks may be around a payload: a rule of EventBridge may send to a topic,
-	// which puts its own envelope around that of EventBridge, and a claim check may be inside or outside of both.
-	maxLayers = 4
-	// maxObject is the largest body that is read from a bucket: more fits into no invocation.
-	maxObject = 6 << 20
-)
+// maxLayers is how many envelopes and claim checks may be around a payload: a rule of EventBridge may send to a topic,
+// which puts its own envelope around that of EventBridge, and a claim check may be inside or outside of both.
+const maxLayers = 4
 
 // markers are the attributes that say that a body is a claim check, as metadata has them: the one of the AWS extended
 // clients, and the one that the Java client for SQS writes unless it is told otherwise.
@@ -65,7 +61,7 @@ func (c *content) fetch(ctx context.Context, source Source) error {
 	if !slices.Contains(source.Buckets, check.Bucket) {
 		return events.Errorf(events.CodeInvalid, "the body of the message is in the bucket %.100q, which the topic may not read: add it to \"buckets\" in events-config.json", check.Bucket)
 	}
-	body, err := source.Objects.Read(ctx, check.Bucket, check.Key, maxObject)
+	body, err := source.Objects.Read(ctx, check.Bucket, check.Key, events.MaxPayloadSize)
 	if err != nil {
 		return err
 	}

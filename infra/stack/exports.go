@@ -8,9 +8,6 @@ import (
 	"github.com/callboard/callboard/internal/config"
 )
 
-// claimChecks is where in the bucket the bodies are that claim checks stand for.
-const claimChecks = "events/*"
-
 // consumers returns who of other accounts reads an export. In our own account IAM alone says so.
 func consumers(e config.Export) []awsiam.IPrincipal {
 	if e.Account != "" {
@@ -40,7 +37,7 @@ func (b *builder) admitConsumers() {
 			}
 		}
 		if e.ClaimChecks {
-			b.policy.Document().AddStatements(admit(principals, b.bucket.ArnForObjects(jsii.String(claimChecks)), nil, "s3:GetObject"))
+			b.policy.Document().AddStatements(admit(principals, b.bucket.ArnForObjects(jsii.String(payloads)), nil, "s3:GetObject"))
 			services = append(services, "s3."+*awscdk.Aws_REGION()+".amazonaws.com")
 		}
 		if b.key != nil { // a key that the stack did not make keeps its policy: docs/backstage.md says what it needs

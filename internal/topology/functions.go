@@ -49,8 +49,12 @@ func (b *builder) timeout(name string, usual time.Duration) time.Duration {
 	return b.c.Functions[name].TimeoutOr(usual)
 }
 
-// MayPublish tells whether a function may publish to a topic, as far as the configuration says: what ours publish to
-// is up to them.
+// MayPublish tells whether a function may publish to a topic, as far as the configuration says: what those of ours
+// publish to that do is up to them.
 func (f Function) MayPublish(topic string) bool {
-	return config.InPlaceOfOurs(f.Name) || slices.Contains(f.Publish, topic)
+	switch f.Name {
+	case SQSPublisher, Router, CatalogSync:
+		return true
+	}
+	return slices.Contains(f.Publish, topic)
 }
