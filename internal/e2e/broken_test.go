@@ -43,6 +43,7 @@ var unseen = map[string]string{
 	"router UsePayloads s3:PutObject":        "stores an event that became too large on its way: an export was removed, or a replay added to it",
 	"sqs-publisher UsePayloads s3:PutObject": "stores an event that became too large on its way: an export was removed, or a replay added to it",
 	"sqs-publisher BUCKET":                   "where it stores such an event; what is in the bucket already is passed on as it is",
+	"ingress UseTable dynamodb:DeleteItem":   "gives back the claim on a body whose event could not be stored",
 	"notify PREFIX":                          "names its metrics, and is part of no address",
 	"sqs-publisher PREFIX":                   "names its metrics and is part of no address: the addresses of topics have it already",
 }
@@ -328,8 +329,9 @@ func (s *stage) subscriptions(tb testing.TB) []breakage {
 		i := slices.IndexFunc(s.topo.Topics, func(t topology.Topic) bool { return t.Name == one.Topic })
 		topic := arnPrefix + s.topo.Topics[i].AWSName
 		q := s.topo.Queues[slices.IndexFunc(s.topo.Queues, func(q topology.Queue) bool { return q.Name == one.Queue })]
-		if q.Export != "" { // nothing of the stack needs it; whoever does has a test of its own
-			continue
+		root, _, _ := strings.Cut(one.Topic, ".")
+		if q.Export != "" || !slices.Contains([]string{"github", "frobs", "catalog"}, root) {
+			continue // has a test of its own: TestBackstage, TestProviders, TestRepeatWindow
 		}
 		list = append(list, breakage{name: "subscription of " + one.Queue + " to " + one.Topic, function: topology.CatalogSync, do: func(tb testing.TB) func() {
 			tb.Helper()
@@ -441,7 +443,10 @@ func (w *watcher) uses(function, action string) []use {
 	switch function {
 	case topology.Ingress, topology.SQSPublisher, topology.Router:
 		uses := []use{flow}
-		if function != topology.Ingress && action == "" {
+		switch {
+		case function == topology.Ingress:
+			uses = append(uses, use{"a repeated body is known", w.repeat})
+		case action == "":
 			uses = append(uses, use{"a message that nobody understands is parked", w.parking(function)})
 		}
 		return uses
@@ -472,6 +477,22 @@ func (w *watcher) flow(tb testing.TB, patience time.Duration) error {
 		}
 		if err := w.until(tb, patience, "there is no notification", func() bool { return w.p.counted(tb)[title] == 1 }); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// repeat sends a body under two ids.
+func (w *watcher) repeat(tb testing.TB, _ time.Duration) error {
+	tb.Helper()
+	body := fmt.Appendf(nil, `{"n":%q}`, uuid.NewString())
+	for _, want := range []int{http.StatusAccepted, http.StatusOK} {
+		response, answer, err := w.p.try(tb.Context(), http.MethodPost, "/events/http/once", w.p.frob(tb, uuid.NewString(), body), body)
+		if err != nil {
+			return err
+		}
+		if response.StatusCode != want {
+			return fmt.Errorf("the webhook is answered %s %s", response.Status, answer)
 		}
 	}
 	return nil
