@@ -10,10 +10,12 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/callboard/callboard/internal/config"
 	"github.com/callboard/callboard/internal/embedded"
 	"github.com/callboard/callboard/internal/exports"
+	"github.com/callboard/callboard/internal/once"
 	"github.com/callboard/callboard/internal/sample"
 	"github.com/callboard/callboard/internal/topology"
 	"github.com/callboard/callboard/pkg/events"
@@ -74,7 +76,7 @@ func (c *devCommand) serve(ctx context.Context, s streams, a *app) error {
 	}
 	routes.exports = &exportRoutes{a.topo, engine.Queues}
 	server.Local = routes
-	a.programs = &programs{app: a, config: c.Config, folder: filepath.Join(c.State, "functions")}
+	a.programs = &programs{app: a, config: c.Config, folder: filepath.Join(c.State, "functions"), once: once.NewAlone(engine.Table, time.Now)}
 	defer func() { _ = a.programs.close() }()
 	if server.Functions, err = a.functions(ctx); err != nil {
 		return errors.Join(err, l.Close())

@@ -29,6 +29,7 @@ type programs struct {
 	app      *app
 	config   string // the path of the configuration
 	folder   string // for what is built
+	once     events.OnceStore
 	runtimes []*lambdaruntime.Runtime
 	links    []*http.Server
 }
@@ -152,6 +153,38 @@ func (s *services) Get(ctx context.Context, key string) ([]byte, error) {
 		return nil, events.Errorf(events.CodeForbidden, "the function %s may not read %q", s.function.Name, key)
 	}
 	return s.app.engine.Blobs.Get(ctx, key)
+}
+
+// Claim implements [events.OnceStore].
+func (s *services) Claim(ctx context.Context, key string, lease time.Duration) (token string, err error) {
+	if err := s.subscribes(); err != nil {
+		return "", err
+	}
+	return s.app.programs.once.Claim(ctx, key, lease)
+}
+
+// Complete implements [events.OnceStore].
+func (s *services) Complete(ctx context.Context, key string) error {
+	if err := s.subscribes(); err != nil {
+		return err
+	}
+	return s.app.programs.once.Complete(ctx, key)
+}
+
+// Release implements [events.OnceStore].
+func (s *services) Release(ctx context.Context, key, token string) error {
+	if err := s.subscribes(); err != nil {
+		return err
+	}
+	return s.app.programs.once.Release(ctx, key, token)
+}
+
+// subscribes fails for a function that has no events to handle once.
+func (s *services) subscribes() error {
+	if len(s.function.Queues) == 0 {
+		return events.Errorf(events.CodeForbidden, "the function %s reads no queue, and claims no events", s.function.Name)
+	}
+	return nil
 }
 
 // Observe implements [events.Observer].

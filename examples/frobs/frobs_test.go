@@ -4,12 +4,15 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"example.com/frobs"
 
 	"github.com/callboard/callboard/pkg/events"
+	"github.com/callboard/callboard/pkg/events/memory"
 	"github.com/callboard/callboard/pkg/webhook"
 )
 
@@ -58,8 +61,12 @@ func (p *published) Publish(_ context.Context, es ...events.Event) error {
 
 func TestSync(t *testing.T) {
 	t.Parallel()
+	var letters []string // the keys of those that Frobs was told to write
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
+		case r.Method == http.MethodPost && r.URL.Path == "/frobs/left/letters":
+			letters = append(letters, r.Header.Get("Idempotency-Key"))
+			w.WriteHeader(http.StatusAccepted)
 		case r.Header.Get("Authorization") != "Bearer token":
 			w.WriteHeader(http.StatusUnauthorized)
 		case r.URL.Path == "/frobs/gone":
@@ -93,5 +100,38 @@ func TestSync(t *testing.T) {
 		if len(got) != 1 || string(got[0].Payload) != test.want || got[0].ID != "frob-owners:frobs:1" {
 			t.Errorf("%s: published %v, want %s", name, got, test.want)
 		}
+	}
+	if !slices.Equal(letters, []string{"frobs:1"}) {
+		t.Errorf("letters for the events %v, want one to the owner", letters)
+	}
+}
+
+// However often an event comes and something fails or ends half-way, there is one letter.
+func TestSync_Once(t *testing.T) {
+	t.Parallel()
+	var letters, refused atomic.Int32
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method == http.MethodGet:
+			_, _ = w.Write([]byte(`{"frob":"left","owner":"team-a"}`))
+		case refused.Add(1) == 1:
+			w.WriteHeader(http.StatusServiceUnavailable)
+		default:
+			letters.Add(1)
+			w.WriteHeader(http.StatusAccepted)
+		}
+	}))
+	t.Cleanup(api.Close)
+	sync := &frobs.Sync{URL: api.URL, Publisher: &published{}, Token: func(context.Context) (string, error) { return "token", nil }}
+	s := events.Once("frobs-sync", &memory.OnceStore{}, sync)
+	e := events.Event{ID: "frobs:1", Topic: "frobs.add", Payload: []byte(`{"name":"left"}`)}
+	if err := s.OnEvent(t.Context(), e); events.ErrorCode(err) != events.CodeUnavailable {
+		t.Errorf("Frobs refuses: error %v, want one that is tried again", err)
+	}
+	for range 3 {
+		_ = s.OnEvent(t.Context(), e) // all but the first are dropped
+	}
+	if n := letters.Load(); n != 1 {
+		t.Errorf("%d letters, want 1", n)
 	}
 }

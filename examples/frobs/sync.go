@@ -13,8 +13,9 @@ import (
 // TopicOwners is the topic that Sync publishes to.
 const TopicOwners = "frob-owners.changed"
 
-// Sync asks Frobs who owns a frob that was added or deleted, and publishes it. An event may be late or come twice, so it is
-// a hint only: what counts is what the API says now.
+// Sync asks Frobs who owns a frob that was added or deleted, publishes it, and lets Frobs write to the owner. An event may be
+// late, so it is a hint only: what counts is what the API says now. It may also come twice, and a letter cannot be taken
+// back: events.Once around Sync keeps it from being written again.
 type Sync struct {
 	URL       string // of the API
 	Token     func(ctx context.Context) (string, error)
@@ -50,22 +51,51 @@ func (s *Sync) OnEvent(ctx context.Context, e events.Event) error {
 		return err
 	}
 	events.AddNote(ctx, events.NotePublished, made.ID) // callboard trace follows it
+	return s.write(ctx, e.Key(), o)
+}
+
+// write lets Frobs write to the owner of a frob. It comes last, since what fails after it would lead to a second letter. The
+// key is for the case that no store can help with: a crash after the request and before it is recorded.
+func (s *Sync) write(ctx context.Context, key string, o owner) error {
+	if o.Owner == "" {
+		return nil
+	}
+	response, err := s.request(ctx, http.MethodPost, "/frobs/"+url.PathEscape(o.Frob)+"/letters", key)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusAccepted {
+		return events.Errorf(events.CodeUnavailable, "Frobs answers %s", response.Status)
+	}
 	return nil
 }
 
-func (s *Sync) ask(ctx context.Context, name string) (owner, error) {
+// request asks Frobs for something, or to do something that the key identifies.
+func (s *Sync) request(ctx context.Context, method, path, key string) (*http.Response, error) {
 	token, err := s.Token(ctx)
 	if err != nil {
-		return owner{}, err
+		return nil, err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/frobs/"+url.PathEscape(name), nil)
+	r, err := http.NewRequestWithContext(ctx, method, s.URL+path, nil)
 	if err != nil {
-		return owner{}, err
+		return nil, err
 	}
 	r.Header.Set("Authorization", "Bearer "+token)
+	if key != "" {
+		r.Header.Set("Idempotency-Key", key)
+	}
 	response, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return owner{}, events.Wrap(err, events.CodeUnavailable, "Frobs does not answer") // tried again
+		return nil, events.Wrap(err, events.CodeUnavailable, "Frobs does not answer") // tried again
+	}
+	return response, nil
+}
+
+func (s *Sync) ask(ctx context.Context, name string) (owner, error) {
+	response, err := s.request(ctx, http.MethodGet, "/frobs/"+url.PathEscape(name), "")
+	if err != nil {
+		return owner{}, err
 	}
 	defer func() { _ = response.Body.Close() }()
 	o := owner{Frob: name}

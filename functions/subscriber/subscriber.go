@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
+	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
@@ -24,7 +25,9 @@ import (
 	"github.com/callboard/callboard/internal/blob/s3blob"
 	"github.com/callboard/callboard/internal/deployment"
 	"github.com/callboard/callboard/internal/exports"
+	"github.com/callboard/callboard/internal/once"
 	"github.com/callboard/callboard/internal/secrets/awssecrets"
+	"github.com/callboard/callboard/internal/table/dynamodb"
 	"github.com/callboard/callboard/internal/topology"
 	"github.com/callboard/callboard/pkg/events"
 	"github.com/callboard/callboard/pkg/events/awsevents"
@@ -45,6 +48,10 @@ type Function struct {
 	// of topics that nobody subscribes to go nowhere.
 	Publisher events.Publisher
 	Secrets   Secrets
+	// Once is the store for [events.Once], which keeps an effect outside of Callboard, a mail for example, from being made
+	// again when its event comes again. It is in the table of the deployment, and in `callboard dev` in that of the engine.
+	// All functions share it: who wraps several subscribers gives each a name of its own.
+	Once events.OnceStore
 }
 
 // Start handles invocations until the process ends: every event of the function's queue goes to the subscriber that wire
@@ -60,7 +67,7 @@ func Start(wire func(*Function) (events.Subscriber, error)) {
 		var queue events.Queue
 		var bucket *events.Bucket
 		if d.Engine != nil {
-			f.Publisher, f.Secrets, queue, bucket = d.Engine, d.Engine, d.Engine, d.Engine.Bucket()
+			f.Publisher, f.Secrets, f.Once, queue, bucket = d.Engine, d.Engine, d.Engine, d.Engine, d.Engine.Bucket()
 		} else {
 			bucket = s3blob.Bucket(d.AWS, d.Value(deployment.Bucket))
 			f.Publisher = &awsevents.Publisher{
@@ -68,6 +75,7 @@ func Start(wire func(*Function) (events.Subscriber, error)) {
 				Limit: d.Topology.Limit, Bucket: bucket, OnClaimCheck: exports.Watch(d.Topology, d),
 			}
 			f.Secrets = d.Metrics.Secrets(awssecrets.New(d.AWS, d.Config.AWS.Prefix, time.Now))
+			f.Once = once.New(dynamodb.New(awsdynamodb.NewFromConfig(d.AWS), d.Value(deployment.Table), time.Now), time.Now)
 			queue = &awsevents.Queue{Client: sqs.NewFromConfig(d.AWS), DeadLetterURL: d.Value(deployment.DeadLetterQueueURL)}
 		}
 		f.Publisher = limited{f.Publisher, own}
@@ -76,7 +84,7 @@ func Start(wire func(*Function) (events.Subscriber, error)) {
 			return nil, err
 		}
 		return &events.Batch{Function: own.Name, Subscriber: s, Queue: queue, Observer: d, Bucket: bucket}, nil
-	}, deployment.TopicARNPrefix, deployment.DeadLetterQueueURL, deployment.Bucket)
+	}, deployment.Table, deployment.TopicARNPrefix, deployment.DeadLetterQueueURL, deployment.Bucket)
 }
 
 // self returns the function that this process is.

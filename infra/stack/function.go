@@ -124,7 +124,7 @@ type grant struct {
 
 func (g grant) statement() awsiam.PolicyStatement {
 	return awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
-		Sid: jsii.String(g.name), Actions: jsii.Strings(g.actions...), Resources: &g.resources,
+		Sid: jsii.String(g.name), Actions: jsii.Strings(g.actions...), Resources: &g.resources, Conditions: conditions[g.name],
 	})
 }
 

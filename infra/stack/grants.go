@@ -20,6 +20,7 @@ type uses struct {
 	payloads []string // actions on the payloads of large events
 	publish  func(topic string) bool
 	ingest   bool // sends to the ingest queue
+	once     bool // claims events in the table
 }
 
 // works returns what each function works with. The actions are those of the requests that its code makes.
@@ -66,6 +67,10 @@ func works(c *config.Config, t *topology.Topology) map[string]uses {
 		if f.Build != "" && config.InPlaceOfOurs(f.Name) && len(f.Queues) > 0 {
 			known[f.Name] = replaced(known[f.Name])
 		}
+		if u := known[f.Name]; claims(f) {
+			u.once = true
+			known[f.Name] = u
+		}
 	}
 	return known
 }
@@ -101,7 +106,7 @@ func (b *builder) published(u uses) []*topic {
 // environment returns the variables of a function: what its code cannot know before it is deployed.
 func (b *builder) environment(f topology.Function, u uses) map[string]*string {
 	variables := map[string]*string{"CALLBOARD_PREFIX": jsii.String(b.topo.Prefix)}
-	if len(u.table) > 0 {
+	if len(u.table) > 0 || u.once {
 		variables["CALLBOARD_TABLE"] = b.table.TableName()
 	}
 	if len(u.blobs)+len(u.payloads) > 0 {
@@ -155,6 +160,9 @@ func (b *builder) grants(f topology.Function, u uses) []grant {
 	if len(u.table) > 0 {
 		list = append(list, grant{"UseTable", prefixed("dynamodb:", u.table), []*string{b.table.TableArn()}})
 	}
+	if u.once {
+		list = append(list, b.onceGrant())
+	}
 	if len(u.blobs) > 0 {
 		list = append(list,
 			grant{"UseBlobs", prefixed("s3:", u.blobs), []*string{b.bucket.ArnForObjects(jsii.String(blobs))}},
@@ -176,7 +184,7 @@ func (b *builder) grants(f topology.Function, u uses) []grant {
 // others (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.usagenotes.html).
 func keyActions(u uses) []string {
 	actions := []string{"kms:Decrypt", "kms:GenerateDataKey"}
-	if len(u.table) > 0 {
+	if len(u.table) > 0 || u.once {
 		actions = append(actions, "kms:DescribeKey", "kms:Encrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo")
 	}
 	return actions

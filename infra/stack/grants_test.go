@@ -118,6 +118,13 @@ func (t *template) rights(f topology.Function, traced bool) []string {
 	if actions := t.tableActions(f.Name); actions != nil {
 		add("UseTable", []string{table}, prefixed("dynamodb:", actions)...)
 	}
+	if claims(f) {
+		all = append(all, text(object{
+			"Sid": "UseOnce", "Effect": "Allow", "Resource": []string{table},
+			"Action":    []string{"dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"},
+			"Condition": object{"ForAllValues:StringLike": object{"dynamodb:LeadingKeys": []string{"once#*"}}},
+		}))
+	}
 	if actions := blobActions[f.Name]; actions != nil {
 		add("UseBlobs", []string{objects}, prefixed("s3:", actions)...)
 		add("MissBlobs", []string{bucket}, "s3:ListBucket")
@@ -130,7 +137,7 @@ func (t *template) rights(f topology.Function, traced bool) []string {
 	add("ReadParameters", parameters, "ssm:GetParameter")
 	if key := t.Resources["Alarms"].get("KmsMasterKeyId"); key != nil {
 		actions := keyActions
-		if t.tableActions(f.Name) != nil {
+		if t.tableActions(f.Name) != nil || claims(f) {
 			actions = tableKeyActions
 		}
 		add("UseKey", texts(key), actions...)
@@ -152,6 +159,9 @@ func (t *template) tableActions(function string) []string {
 	}
 	return tableActions[function]
 }
+
+// claims tells whether a function remembers events that it has handled: one of somebody's own that reads a queue.
+func claims(f topology.Function) bool { return f.Build != "" && f.DeadLetter != "" }
 
 // addForeign adds the rights to read queues of others.
 func (t *template) addForeign(add func(name string, resources []string, actions ...string)) {

@@ -220,6 +220,7 @@ var rules = []rule{
 		"replacement": func(t *template) { delete(variables(t, "Ingress"), "CALLBOARD_FUNCTION") },
 		"topics":      func(t *template) { delete(variables(t, "Notify"), "CALLBOARD_TOPIC_ARN_PREFIX") },
 		"variable":    func(t *template) { delete(variables(t, "FrobsSync"), "FROBS_URL") },
+		"table":       func(t *template) { delete(variables(t, "FrobsSync"), "CALLBOARD_TABLE") },
 	}},
 	{name: "functions of somebody's own get what they ask for", offenders: offendFunctions, on: full, breaks: map[string]func(*template){
 		"memory":  func(t *template) { t.one("AWS::Lambda::Function", "Ingress").Properties["MemorySize"] = 256.0 },
@@ -235,6 +236,17 @@ var rules = []rule{
 		},
 		"the table": func(t *template) {
 			grantTo(t, "FrobsSync", object{"Effect": "Allow", "Action": "dynamodb:GetItem", "Resource": object{"Ref": "Table"}})
+		},
+		"all of the table": func(t *template) { delete(statement(t, "FrobsSync", "UseOnce"), "Condition") },
+		"other partitions": func(t *template) {
+			get(statement(t, "FrobsSync", "UseOnce"), "Condition.ForAllValues:StringLike").(object)["dynamodb:LeadingKeys"] = "*"
+		},
+		"a query": func(t *template) {
+			s := statement(t, "FrobsSync", "UseOnce")
+			s["Action"] = append(list(s["Action"]), "dynamodb:Query")
+		},
+		"nothing to remember with": func(t *template) {
+			statement(t, "FrobsSync", "UseOnce")["Action"] = "dynamodb:GetItem"
 		},
 	}},
 	{name: "log groups have a retention", offenders: offendLogs, breaks: map[string]func(*template){
@@ -1045,7 +1057,7 @@ func offendEnvironment(t *template) []string {
 			id, _ := t.named(kind, property, t.topo.Prefix+"-"+name)
 			return object{"Ref": id}
 		}
-		if slices.Contains(stores, f.Name) || t.tableActions(f.Name) != nil {
+		if slices.Contains(stores, f.Name) || t.tableActions(f.Name) != nil || claims(f) {
 			want["CALLBOARD_TABLE"] = t.table()
 		}
 		if blobActions[f.Name] != nil || t.mayDoToPayloads(f) != nil {

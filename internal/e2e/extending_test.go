@@ -7,29 +7,40 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/callboard/callboard/pkg/events"
 )
 
 const frobsToken = "canary-frobs-api-token"
 
-// frobsAPI answers who owns a frob, to those who have the token.
-func frobsAPI(t *testing.T) string {
+// frobsAPI answers who owns a frob, to those who have the token, and counts the letters that it is told to write, by the
+// keys of the requests.
+func frobsAPI(t *testing.T) (url string, letters func() map[string]int) {
 	t.Helper()
+	var mu sync.Mutex
+	counts := map[string]int{}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name, ok := strings.CutPrefix(r.URL.Path, "/frobs/")
 		switch {
 		case r.Header.Get("Authorization") != "Bearer "+frobsToken:
 			w.WriteHeader(http.StatusUnauthorized)
+		case r.Method == http.MethodPost && strings.HasSuffix(name, "/letters"):
+			mu.Lock()
+			defer mu.Unlock()
+			counts[r.Header.Get("Idempotency-Key")]++
+			w.WriteHeader(http.StatusAccepted)
 		case !ok || name == "gone":
 			w.WriteHeader(http.StatusNotFound)
 		default:
@@ -37,7 +48,11 @@ func frobsAPI(t *testing.T) string {
 		}
 	}))
 	t.Cleanup(s.Close)
-	return s.URL
+	return s.URL, func() map[string]int {
+		mu.Lock()
+		defer mu.Unlock()
+		return maps.Clone(counts)
+	}
 }
 
 // frobsConfig writes the configuration of the example with an API at url and with some of its text replaced, and makes a
@@ -83,7 +98,8 @@ func (p *Process) sendFrob(t *testing.T, contentType, body, secret string) (stat
 // subscriber from its own queue, and what that publishes reaches ours. All of it also after a crash.
 func TestExtending(t *testing.T) {
 	t.Parallel()
-	config, state := frobsConfig(t, frobsAPI(t))
+	url, letters := frobsAPI(t)
+	config, state := frobsConfig(t, url)
 	p := Start(t, config, state)
 	secret := p.Secret(t, "frobs-webhook")
 	for _, test := range []struct {
@@ -122,8 +138,49 @@ func TestExtending(t *testing.T) {
 	if got := p.inbox(t, "portal-token"); got.TotalCount != 3 {
 		t.Errorf("after a crash: %d notifications, want 3", got.TotalCount)
 	}
+	if diff := cmp.Diff(map[string]int{"frobs:add-left-1": 1, "frobs:add-right-1": 1}, letters()); diff != "" {
+		t.Errorf("letters by event (-want +got):\n%s", diff)
+	}
 	if log += p.Log(t); strings.Contains(log, secret) || strings.Contains(log, frobsToken) {
 		t.Errorf("a secret is in the log:\n%s", log)
+	}
+}
+
+// What a subscriber does outside is done once, however often the sender repeats itself and whatever crashes in between.
+func TestExtending_Once(t *testing.T) {
+	t.Parallel()
+	url, letters := frobsAPI(t)
+	config, state := frobsConfig(t, url)
+	p := Start(t, config, state)
+	secret := p.Secret(t, "frobs-webhook")
+	send := func() {
+		t.Helper()
+		if status, _ := p.sendFrob(t, "application/json", `{"type":"add","name":"left","rev":"1"}`, secret); status != http.StatusAccepted {
+			t.Fatalf("status %d", status)
+		}
+		p.Settle(t)
+	}
+	send()
+	send()
+	p.Kill(t)
+	p = Start(t, config, state)
+	send()
+	if diff := cmp.Diff(map[string]int{"frobs:add-left-1": 1}, letters()); diff != "" {
+		t.Errorf("letters by event (-want +got):\n%s", diff)
+	}
+	out, _, _ := p.Trace(t, "--json", "frobs:add-left-1")
+	var hops []events.Hop
+	if err := json.Unmarshal([]byte(out), &hops); err != nil {
+		t.Fatalf("%v in %s", err, out)
+	}
+	outcomes := map[string]int{}
+	for _, h := range hops {
+		if h.Function == "frobs-sync" {
+			outcomes[strings.TrimSpace(string(h.Outcome)+" "+h.Reason)]++
+		}
+	}
+	if diff := cmp.Diff(map[string]int{"ok": 1, "dropped the event was handled before": 2}, outcomes); diff != "" {
+		t.Errorf("what the subscriber did (-want +got):\n%s", diff)
 	}
 }
 

@@ -112,6 +112,24 @@ func (c *Client) Get(ctx context.Context, key string) ([]byte, error) {
 	return a.Data, err
 }
 
+// Claim implements [events.OnceStore].
+func (c *Client) Claim(ctx context.Context, key string, lease time.Duration) (token string, err error) {
+	a, err := c.call(ctx, pathClaim, work{Key: []byte(key), Nanoseconds: int64(lease)})
+	return a.Token, err
+}
+
+// Complete implements [events.OnceStore].
+func (c *Client) Complete(ctx context.Context, key string) error {
+	_, err := c.call(ctx, pathComplete, work{Key: []byte(key)})
+	return err
+}
+
+// Release implements [events.OnceStore].
+func (c *Client) Release(ctx context.Context, key, token string) error {
+	_, err := c.call(ctx, pathRelease, work{Key: []byte(key), Token: token})
+	return err
+}
+
 // Observe implements [events.Observer].
 func (c *Client) Observe(ctx context.Context, h events.Hop) {
 	if _, err := c.call(context.WithoutCancel(ctx), pathObserve, h); err != nil {

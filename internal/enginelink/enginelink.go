@@ -5,6 +5,8 @@ package enginelink
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"github.com/callboard/callboard/pkg/events"
 )
@@ -28,6 +30,8 @@ type Services interface {
 	events.Observer
 	// BlobStore has the payloads that are too large for a message.
 	events.BlobStore
+	// OnceStore remembers what was claimed and what is done.
+	events.OnceStore
 }
 
 // The paths of the services.
@@ -40,6 +44,9 @@ const (
 	pathObserve    = "/observe"
 	pathPut        = "/payload/put"
 	pathGet        = "/payload/get"
+	pathClaim      = "/once/claim"
+	pathComplete   = "/once/complete"
+	pathRelease    = "/once/release"
 )
 
 // maxRequest bounds a request, in bytes.
@@ -62,6 +69,14 @@ type payload struct {
 	Data []byte `json:"data,omitempty"`
 }
 
+// work is the body of a request to claim some, for a time, to complete it, or to release it with a token. The key is text
+// that may be no UTF-8, and has to arrive as it is.
+type work struct {
+	Key         []byte `json:"key"`
+	Nanoseconds int64  `json:"nanoseconds,omitzero"`
+	Token       string `json:"token,omitempty"`
+}
+
 // answer is the body of every answer.
 type answer struct {
 	Error *failure `json:"error,omitzero"`
@@ -69,19 +84,26 @@ type answer struct {
 	Events []*failure `json:"events,omitempty"`
 	Values []string   `json:"values,omitempty"`
 	Data   []byte     `json:"data,omitempty"`
+	Token  string     `json:"token,omitempty"`
 }
 
 // failure is an error on its way.
 type failure struct {
 	Code    events.Code `json:"code"`
 	Message string      `json:"message"`
+	RetryAt time.Time   `json:"retryAt,omitzero"`
+	Done    bool        `json:"done,omitzero"` // it is events.ErrDone
 }
 
 func fail(err error) *failure {
 	if err == nil {
 		return nil
 	}
-	return &failure{events.ErrorCode(err), err.Error()}
+	f := &failure{Code: events.ErrorCode(err), Message: err.Error(), Done: errors.Is(err, events.ErrDone)}
+	if e, ok := errors.AsType[*events.Error](err); ok {
+		f.RetryAt = e.RetryAt
+	}
+	return f
 }
 
 // err returns the error that the failure was; nil for none.
@@ -89,5 +111,8 @@ func (f *failure) err() error {
 	if f == nil {
 		return nil
 	}
-	return events.Errorf(f.Code, "%s", f.Message)
+	if f.Done {
+		return events.ErrDone
+	}
+	return &events.Error{Code: f.Code, Message: f.Message, RetryAt: f.RetryAt}
 }

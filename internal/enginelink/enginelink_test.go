@@ -13,8 +13,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/callboard/callboard/internal/enginelink"
+	"github.com/callboard/callboard/internal/once"
+	"github.com/callboard/callboard/internal/table/boltdb/boltdbtest"
 	"github.com/callboard/callboard/pkg/events"
 	"github.com/callboard/callboard/pkg/events/eventstest"
+	"github.com/callboard/callboard/pkg/events/memory"
 )
 
 // engine notes what it is asked for.
@@ -25,6 +28,7 @@ type engine struct {
 	hidden    map[string]time.Duration
 	hops      []events.Hop
 	payloads  map[string][]byte
+	events.OnceStore
 }
 
 func (e *engine) Send(_ context.Context, m events.Message) error {
@@ -152,15 +156,15 @@ func TestToken(t *testing.T) {
 }
 
 func FuzzHandler(f *testing.F) {
-	for _, seed := range []string{`{"Body":"x"}`, `[{"Body":"x","Attributes":{"x-events":{"DataType":"String"}}}]`, `{"name":"x"}`, `{"message":{},"nanoseconds":-1}`, "null"} {
+	for _, seed := range []string{`{"Body":"x"}`, `[{"Body":"x","Attributes":{"x-events":{"DataType":"String"}}}]`, `{"name":"x"}`, `{"message":{},"nanoseconds":-1}`, `{"key":"a2V5","nanoseconds":1,"token":"x"}`, "null"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		for _, path := range []string{"/send", "/publish", "/park", "/visibility", "/secret", "/observe", "/other"} {
+		for _, path := range []string{"/send", "/publish", "/park", "/visibility", "/secret", "/observe", "/once/claim", "/once/complete", "/once/release", "/other"} {
 			r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
 			r.Header.Set("Authorization", "Bearer right")
 			w := httptest.NewRecorder()
-			(&enginelink.Handler{Services: &engine{}, Token: "right"}).ServeHTTP(w, r)
+			(&enginelink.Handler{Services: &engine{OnceStore: &memory.OnceStore{}}, Token: "right"}).ServeHTTP(w, r)
 			if answer := w.Body.Bytes(); w.Code != http.StatusOK || !jsontext.Value(answer).IsValid(jsontext.AllowInvalidUTF8(true)) {
 				t.Errorf("%s: %d %q", path, w.Code, answer)
 			}
@@ -185,5 +189,38 @@ func TestBucket(t *testing.T) {
 	e.err = events.Errorf(events.CodeNotFound, "gone")
 	if _, err := bucket.Store.Get(t.Context(), "events/1"); events.ErrorCode(err) != events.CodeNotFound {
 		t.Errorf("the error is %v, want that of the engine", err)
+	}
+}
+
+// A store is the same through the engine as beside it.
+func TestOnceStore(t *testing.T) {
+	t.Parallel()
+	eventstest.RunOnceStore(t, func(t *testing.T) events.OnceStore {
+		t.Helper()
+		return connect(t, &engine{OnceStore: once.NewAlone(boltdbtest.Open(t, time.Now), time.Now)}, "right")
+	})
+}
+
+// What was claimed through the engine is claimed in its store, with the same key.
+func TestOnceStore_Keys(t *testing.T) {
+	t.Parallel()
+	const key = "\xff\x00 key"
+	store := &memory.OnceStore{}
+	c := connect(t, &engine{OnceStore: store}, "right")
+	if _, err := c.Claim(t.Context(), key, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	_, here := store.Claim(t.Context(), key, time.Hour)
+	_, there := c.Claim(t.Context(), key, time.Hour)
+	want, isTaken := errors.AsType[*events.Error](here)
+	got, isError := errors.AsType[*events.Error](there)
+	if !isTaken || !isError || got.Code != want.Code || got.Message != want.Message || !got.RetryAt.Equal(want.RetryAt) {
+		t.Errorf("the error is %#v, want that of the store, %#v", there, here)
+	}
+	if err := c.Complete(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Claim(t.Context(), key, time.Hour); !errors.Is(err, events.ErrDone) {
+		t.Errorf("what was completed through the engine: %v, want it done", err)
 	}
 }

@@ -59,6 +59,15 @@ func (h *Handler) answer(r *http.Request) (a answer, err error) {
 			a.Data, err = h.Services.Get(ctx, p.Key)
 			return err
 		})
+	case pathClaim:
+		err = given(r, func(w work) (err error) {
+			a.Token, err = h.Services.Claim(ctx, string(w.Key), time.Duration(w.Nanoseconds))
+			return err
+		})
+	case pathComplete:
+		err = given(r, func(w work) error { return h.Services.Complete(ctx, string(w.Key)) })
+	case pathRelease:
+		err = given(r, func(w work) error { return h.Services.Release(ctx, string(w.Key), w.Token) })
 	case pathObserve:
 		err = given(r, func(hop events.Hop) error {
 			h.Services.Observe(ctx, hop)

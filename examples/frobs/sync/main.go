@@ -13,7 +13,7 @@ import (
 
 func main() {
 	subscriber.Start(func(f *subscriber.Function) (events.Subscriber, error) {
-		return &frobs.Sync{
+		sync := &frobs.Sync{
 			URL: os.Getenv("FROBS_URL"), Publisher: f.Publisher,
 			Token: func(ctx context.Context) (string, error) {
 				values, err := f.Secrets.Values(ctx, "frobs-api")
@@ -22,6 +22,7 @@ func main() {
 				}
 				return values[0], nil
 			},
-		}, nil
+		}
+		return events.Once("frobs-sync", f.Once, sync), nil // Frobs would write to the owner each time
 	})
 }
