@@ -9,10 +9,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
-	"regexp"
 	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -214,21 +211,9 @@ func event(topic string, d webhook.Delivery, payload []byte, now time.Time) even
 	}
 }
 
-// A trace or span id of zeros only is none.
-const (
-	noTrace = "00-00000000000000000000000000000000-"
-	noSpan  = "-0000000000000000-"
-)
-
-// traceParentPattern is compiled when a sender has a trace, and not in every start of the function.
-var traceParentPattern = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
-})
-
-// traceParent continues the sender's trace or begins one (https://www.w3.org/TR/trace-context/).
+// traceParent continues the sender's trace or begins one.
 func traceParent(r webhook.Request) string {
-	if given, ok := r.Headers.Get("traceparent"); ok && traceParentPattern().MatchString(given) &&
-		!strings.HasPrefix(given, noTrace) && !strings.Contains(given, noSpan) {
+	if given, ok := r.Headers.Get("traceparent"); ok && events.ValidTraceParent(given) {
 		return given
 	}
 	var id [24]byte

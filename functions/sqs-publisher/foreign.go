@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -118,7 +117,7 @@ func (r *Reader) event(ctx context.Context, e events.Event, source Source, s sea
 	}
 	e.ID = events.NewID(e.Topic, cmp.Or(d.ID, c.id, s.ID))
 	e.Payload, e.Metadata, e.Promoted = c.body, d.Metadata, d.Promoted
-	if given, ok := c.attributes.Get("traceparent"); ok && tracePattern().MatchString(given) {
+	if given, ok := c.attributes.Get("traceparent"); ok && events.ValidTraceParent(given) {
 		e.TraceParent = given
 	}
 	switch group := m.Attributes["MessageGroupId"]; {
@@ -148,8 +147,8 @@ func (r *Reader) verify(ctx context.Context, source Source, hook webhook.Request
 }
 
 // headers returns attributes as headers: the text of strings and numbers, binary values in base64. Names are lower-case;
-// of two that differ in case only, the one that is lower-case counts, else the last in order. Those that Callboard has a meaning for are not
-// the sender's to give.
+// of two that differ in case only, the one that is lower-case counts, else the last in order. Those that Callboard has a
+// meaning for are not the sender's to give.
 func headers(attributes map[string]events.SQSAttribute) events.Metadata {
 	all := events.Metadata{}
 	for _, name := range slices.Sorted(maps.Keys(attributes)) { // capital letters come first
@@ -163,11 +162,6 @@ func headers(attributes map[string]events.SQSAttribute) events.Metadata {
 		}
 	}
 	return all
-}
-
-// tracePattern is a trace context with ids that are not zero (https://www.w3.org/TR/trace-context/).
-func tracePattern() *regexp.Regexp {
-	return regexp.MustCompile(`^00-[0-9a-f]*[1-9a-f][0-9a-f]*-[0-9a-f]*[1-9a-f][0-9a-f]*-[0-9a-f]{2}$`)
 }
 
 // newTrace begins a trace, the same one each time a message comes again.
