@@ -65,15 +65,12 @@ func (f Function) TimeoutOr(usual time.Duration) time.Duration {
 	return d
 }
 
-var (
-	functionName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
-	variableName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)
-)
+func variableName() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`) }
 
 func (v validator) functions() {
 	for _, name := range sortedKeys(v.c.Functions) {
 		f, path := v.c.Functions[name], member("$.functions", name)
-		if len(name) > maxFunction || !functionName.MatchString(name) {
+		if len(name) > maxFunction || !resourceName.MatchString(name) {
 			v.add(path, "the name of a function is at most %d lower-case letters, digits and \"-\", a letter first", maxFunction)
 		}
 		if name == publisherFunction && len(v.c.ByQueue()) > 0 {
@@ -85,7 +82,7 @@ func (v validator) functions() {
 			path := member(path+".environment", variable)
 			upper := strings.ToUpper(variable)
 			switch {
-			case !variableName.MatchString(variable):
+			case !variableName().MatchString(variable):
 				v.add(path, "the name of a variable is letters, digits and \"_\", a letter first")
 			case strings.HasPrefix(upper, "AWS_"), strings.HasPrefix(upper, "LAMBDA_"), strings.HasPrefix(upper, "CALLBOARD_"):
 				v.add(path, "is reserved: AWS_, LAMBDA_ and CALLBOARD_ begin the variables that the deployment sets")

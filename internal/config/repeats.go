@@ -6,7 +6,7 @@ import (
 )
 
 // windowForm is what people and the JSON Schema take for a time; [time.ParseDuration] takes more.
-var windowForm = regexp.MustCompile(`^([0-9]+h)?([0-9]+m)?([0-9]+s)?$`)
+func windowForm() *regexp.Regexp { return regexp.MustCompile(`^([0-9]+h)?([0-9]+m)?([0-9]+s)?$`) }
 
 // The bounds of a window; the upper one is how long subscribers remember what they have done.
 const (
@@ -41,7 +41,7 @@ func (v validator) repeatWindow(path string, t Topic) {
 		v.add(path, "is for a topic that takes webhooks only: remove it")
 		return
 	}
-	if d := t.RepeatFor(); !windowForm.MatchString(t.RepeatWindow) || d < minRepeatWindow || d > maxRepeatWindow {
+	if d := t.RepeatFor(); !windowForm().MatchString(t.RepeatWindow) || d < minRepeatWindow || d > maxRepeatWindow {
 		v.add(path, "is %q: write a time from \"1m\" to \"720h\" in hours, minutes and seconds, such as \"30m\"", t.RepeatWindow)
 	}
 }

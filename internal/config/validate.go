@@ -38,11 +38,11 @@ var (
 	headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
 	hostName   = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$`)
 	// branchName leaves out what git refuses in a name (git-check-ref-format(1)).
-	branchName  = regexp.MustCompile(`^[^\x00-\x20\x7f~^:?*\[\\]+$`)
-	ruleName    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
-	entityRef   = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9]*):(?:([A-Za-z0-9][A-Za-z0-9-]*)/)?([A-Za-z0-9][A-Za-z0-9_.-]*)$`)
-	serviceName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]*$`)
-	prefix      = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+	branchName   = regexp.MustCompile(`^[^\x00-\x20\x7f~^:?*\[\\]+$`)
+	ruleName     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+	entityRef    = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9]*):(?:([A-Za-z0-9][A-Za-z0-9-]*)/)?([A-Za-z0-9][A-Za-z0-9_.-]*)$`)
+	serviceName  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]*$`)
+	resourceName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
 )
 
 var (
@@ -71,7 +71,7 @@ func validate(c *Config, found *problems) {
 	v.exports()
 	v.functions()
 	v.tokens()
-	if len(c.AWS.Prefix) > maxPrefix || !prefix.MatchString(c.AWS.Prefix) {
+	if len(c.AWS.Prefix) > maxPrefix || !resourceName.MatchString(c.AWS.Prefix) {
 		v.add("$.aws.prefix", "is %q: write at most %d lower-case letters, digits and \"-\", a letter first", c.AWS.Prefix, maxPrefix)
 	}
 }
