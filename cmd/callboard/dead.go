@@ -32,12 +32,14 @@ type deadPlace struct {
 	JSON   bool   `help:"Print JSON."`
 }
 
-// check refuses options that would have no effect.
-func (p *deadPlace) check() error {
-	if p.AWS && p.State != defaultState {
+func (p *deadPlace) check() error { return onePlace(p.AWS, p.State, p.Env) }
+
+// onePlace refuses options about where something is that would have no effect.
+func onePlace(aws bool, state, env string) error {
+	if aws && state != defaultState {
 		return events.Errorf(events.CodeInvalid, "--state is for an engine; it cannot be used with --aws")
 	}
-	if !p.AWS && p.Env != "" {
+	if !aws && env != "" {
 		return events.Errorf(events.CodeInvalid, "--env is for --aws")
 	}
 	return nil

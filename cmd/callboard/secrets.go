@@ -38,15 +38,7 @@ type secretsAt struct {
 }
 
 // Validate refuses options that would have no effect.
-func (a *secretsAt) Validate() error {
-	if a.AWS && a.State != defaultState {
-		return events.Errorf(events.CodeInvalid, "--state is for an engine; it cannot be used with --aws")
-	}
-	if !a.AWS && a.Env != "" {
-		return events.Errorf(events.CodeInvalid, "--env is for --aws")
-	}
-	return nil
-}
+func (a *secretsAt) Validate() error { return onePlace(a.AWS, a.State, a.Env) }
 
 // store keeps secrets. Its values are as they are now, newest first.
 type store interface {

@@ -13,7 +13,7 @@ import (
 func (q *Queues) Receive(ctx context.Context, name string, n int) ([]events.SQSMessage, error) {
 	one := q.get(name)
 	if one == nil {
-		return nil, events.Errorf(events.CodeNotFound, "there is no queue %s", name)
+		return nil, noQueue(name)
 	}
 	batch, _ := q.take(one, n)
 	if len(batch) == 0 {
@@ -41,7 +41,7 @@ func (q *Queues) Delete(name string, receipts ...string) (int, error) {
 	one := q.queues[name]
 	if one == nil {
 		q.mu.Unlock()
-		return 0, events.Errorf(events.CodeNotFound, "there is no queue %s", name)
+		return 0, noQueue(name)
 	}
 	for _, receipt := range slices.Compact(slices.Sorted(slices.Values(receipts))) {
 		if e := one.open[receipt]; e != nil && !e.visible.Equal(outOfSight) {

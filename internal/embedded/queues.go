@@ -290,7 +290,7 @@ func (q *Queues) store(ctx context.Context, puts []put, from string, remove []*e
 	values := make([][]byte, len(puts))
 	for i, p := range puts {
 		if q.get(p.queue) == nil {
-			return events.Errorf(events.CodeNotFound, "there is no queue %s", p.queue)
+			return noQueue(p.queue)
 		}
 		var err error
 		if values[i], err = encodeStored(stored{

@@ -11,4 +11,6 @@ func ValidTraceParent(s string) bool {
 
 func isID(s string, digits int) bool { return isHex(s, digits) && strings.Trim(s, "0") != "" }
 
-func isHex(s string, digits int) bool { return len(s) == digits && strings.Trim(s, "0123456789abcdef") == "" }
+func isHex(s string, digits int) bool {
+	return len(s) == digits && strings.Trim(s, "0123456789abcdef") == ""
+}
