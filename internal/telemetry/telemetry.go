@@ -5,7 +5,9 @@
 package telemetry
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -15,7 +17,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/callboard/callboard/internal/secrets"
 	"github.com/callboard/callboard/internal/topology"
@@ -48,37 +50,24 @@ type Metrics struct {
 
 var _ events.Observer = (*Metrics)(nil)
 
-type directive struct {
-	Timestamp         int64    `json:"Timestamp"` // milliseconds
-	CloudWatchMetrics []metric `json:"CloudWatchMetrics"`
-}
-
-type metric struct {
-	Namespace  string       `json:"Namespace"`
-	Dimensions [][]string   `json:"Dimensions"`
-	Metrics    []definition `json:"Metrics"`
-}
-
-type definition struct {
-	Name string `json:"Name"`
-	Unit string `json:"Unit"`
-}
-
 // level lets Lambda hand on a line whatever the function's log level is: it takes one without a level or a timestamp for
 // INFO (https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html).
 const level = "FATAL"
 
+// format is a line: names and units are ours and need no quotes of JSON, the rest does.
+const format = `{"_aws":{"Timestamp":%d,"CloudWatchMetrics":[{"Namespace":"` + Namespace + `","Dimensions":[["Prefix","%s"]],` +
+	`"Metrics":[{"Name":"%s","Unit":"%s"}]}]},"level":"` + level + `","timestamp":"%s","%s":%v,"Prefix":%s,"%s":%s}` + "\n"
+
 func (m *Metrics) emit(name, unit string, value float64, dimension, of string) {
 	now := time.Now()
-	line, err := json.Marshal(map[string]any{
-		"level": level, "timestamp": now.UTC().Format(time.RFC3339Nano),
-		"_aws": directive{now.UnixMilli(), []metric{{Namespace, [][]string{{"Prefix", dimension}}, []definition{{name, unit}}}}},
-		name:   value, "Prefix": m.Prefix, dimension: of,
-	}, json.Deterministic(true))
+	prefix, err1 := jsontext.AppendQuote(nil, m.Prefix)
+	quoted, err2 := jsontext.AppendQuote(nil, of)
+	err := cmp.Or(err1, err2)
 	if err == nil {
+		line := fmt.Appendf(nil, format, now.UnixMilli(), dimension, name, unit, now.UTC().Format(time.RFC3339Nano), name, value, prefix, dimension, quoted)
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		_, err = m.Out.Write(append(line, '\n'))
+		_, err = m.Out.Write(line)
 	}
 	if err != nil {
 		slog.Error("a metric cannot be written", "metric", name, "error", err)
