@@ -62,12 +62,12 @@ func (c *attachCommand) Run(ctx context.Context, s streams) error {
 		return events.Wrap(err, events.CodeUnavailable, "cannot listen on %s; choose another address with --addr", c.Addr)
 	}
 	defer func() { _ = os.RemoveAll(c.secrets()) }() // they belong to the stack
-	if err := c.copySecrets(ctx, cfg, conf); err != nil {
+	if err := c.copySecrets(ctx, cfg, topo); err != nil {
 		return errors.Join(err, l.Close())
 	}
 	h := &front.Handler{Running: front.NewRunning("http://" + reachable(l.Addr())), Version: version(), Gateway: gateway}
 	routes := &localRoutes{trace: finder(cfg, topo), drain: stack.Drain, dead: deployedDesk(cfg, topo), queues: c.queues(cfg, conf, topo, stack)}
-	routes.refresh = func(ctx context.Context) error { return c.copySecrets(ctx, cfg, conf) }
+	routes.refresh = func(ctx context.Context) error { return c.copySecrets(ctx, cfg, topo) }
 	h.Local = routes
 	if readsSample(conf) {
 		repositories, err := sample.Open(filepath.Join(c.State, "sample.db"))
@@ -126,11 +126,11 @@ func (c *attachCommand) take(ctx context.Context) error {
 func (c *attachCommand) secrets() string { return filepath.Join(c.State, "secrets") }
 
 // copySecrets puts what senders of webhooks and readers of the API need into the state folder, until the end.
-func (c *attachCommand) copySecrets(ctx context.Context, cfg aws.Config, conf *config.Config) error {
-	from := awssecrets.New(cfg, conf.AWS.Prefix, time.Now)
+func (c *attachCommand) copySecrets(ctx context.Context, cfg aws.Config, topo *topology.Topology) error {
+	from := awssecrets.New(cfg, topo.Prefix, time.Now)
 	to := secrets.Dir(c.secrets())
-	for _, name := range generated(conf) {
-		if strings.Contains(name, ":") {
+	for name, ours := range topo.Secrets() {
+		if !ours || strings.Contains(name, ":") {
 			continue // a reference has no name that a file could have
 		}
 		values, err := from.Values(ctx, name)

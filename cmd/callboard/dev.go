@@ -50,7 +50,7 @@ func (c *devCommand) Run(ctx context.Context, s streams) error {
 
 func (c *devCommand) serve(ctx context.Context, s streams, a *app) error {
 	conf, engine := a.conf, a.engine
-	if err := generateSecrets(engine, conf); err != nil {
+	if err := generateSecrets(engine, a.topo); err != nil {
 		return err
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Addr)
@@ -101,8 +101,11 @@ func (c *devCommand) sampleOn(conf *config.Config) bool {
 }
 
 // generateSecrets makes those secrets that are ours to make: what webhooks are signed with, and API tokens.
-func generateSecrets(engine *embedded.Engine, conf *config.Config) error {
-	for _, name := range generated(conf) {
+func generateSecrets(engine *embedded.Engine, topo *topology.Topology) error {
+	for name, ours := range topo.Secrets() {
+		if !ours {
+			continue
+		}
 		if err := engine.Secrets.Generate(name); err != nil {
 			return err
 		}

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/callboard/callboard/internal/awsclient/profile"
-	"github.com/callboard/callboard/internal/config"
 	"github.com/callboard/callboard/internal/embedded"
 	"github.com/callboard/callboard/internal/front"
 	"github.com/callboard/callboard/internal/secrets"
@@ -46,23 +45,23 @@ type store interface {
 	Change(ctx context.Context, name string, change func(values []string) ([]string, error)) error
 }
 
-// open returns the secrets, and the configuration they are of.
-func (a *secretsAt) open(ctx context.Context) (store, *config.Config, *topology.Topology, error) {
-	conf, topo, err := loadDeployed(a.Config, a.Env)
+// open returns the secrets, and the topology they are of.
+func (a *secretsAt) open(ctx context.Context) (store, *topology.Topology, error) {
+	_, topo, err := loadDeployed(a.Config, a.Env)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	if a.AWS {
 		cfg, err := profile.Config(ctx)
 		if err != nil {
-			return nil, nil, nil, err
+			return nil, nil, err
 		}
-		return awssecrets.New(cfg, topo.Prefix, time.Now), conf, topo, nil
+		return awssecrets.New(cfg, topo.Prefix, time.Now), topo, nil
 	}
 	if running, err := front.Find(ctx, a.State); err == nil && !embedded.IsState(a.State) {
-		return nil, nil, nil, events.Errorf(events.CodeInvalid, "the secrets in %s are copies of the callboard attach at %s: use --aws, with its --env", a.State, running.URL)
+		return nil, nil, events.Errorf(events.CodeInvalid, "the secrets in %s are copies of the callboard attach at %s: use --aws, with its --env", a.State, running.URL)
 	}
-	return secrets.Dir(filepath.Join(a.State, "secrets")), conf, topo, nil
+	return secrets.Dir(filepath.Join(a.State, "secrets")), topo, nil
 }
 
 // usedBy returns the names of all secrets of a configuration, each with the functions that need it.
@@ -74,20 +73,6 @@ func usedBy(topo *topology.Topology) map[string][]string {
 		}
 	}
 	return users
-}
-
-// generated returns the names of the secrets whose values are ours to choose: what webhooks are sent with, and the tokens
-// of our APIs.
-func generated(conf *config.Config) []string {
-	var names []string
-	for _, t := range conf.Topics {
-		names = append(names, t.Secrets...)
-	}
-	for _, t := range conf.API.Tokens {
-		names = append(names, t.Secret)
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
 }
 
 // known fails unless the configuration has a secret of that name: nobody would read it.
@@ -106,11 +91,11 @@ type secretsListCommand struct {
 
 // Run prints a line for each secret.
 func (c *secretsListCommand) Run(ctx context.Context, s streams) error {
-	from, conf, topo, err := c.open(ctx)
+	from, topo, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
-	users, ours := usedBy(topo), generated(conf)
+	users, ours := usedBy(topo), topo.Secrets()
 	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, "secret\tlive values, newest first\tchosen by\tread by")
 	for _, name := range slices.Sorted(maps.Keys(users)) {
@@ -125,7 +110,7 @@ func (c *secretsListCommand) Run(ctx context.Context, s streams) error {
 		default:
 			return err
 		}
-		if slices.Contains(ours, name) {
+		if ours[name] {
 			by = "us"
 		}
 		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", name, live, by, strings.Join(users[name], " "))
@@ -149,7 +134,7 @@ type secretsShowCommand struct {
 
 // Run prints values, one a line.
 func (c *secretsShowCommand) Run(ctx context.Context, s streams) error {
-	from, _, topo, err := c.open(ctx)
+	from, topo, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -176,14 +161,14 @@ type secretsRotateCommand struct {
 
 // Run adds a value, and prints it if it was made here.
 func (c *secretsRotateCommand) Run(ctx context.Context, s streams) error {
-	to, conf, topo, err := c.open(ctx)
+	to, topo, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
 	if err := c.known(topo, c.Name); err != nil {
 		return err
 	}
-	ours := slices.Contains(generated(conf), c.Name)
+	ours := topo.Secrets()[c.Name]
 	value, err := c.value(ours)
 	if err != nil {
 		return err
@@ -249,7 +234,7 @@ type secretsRetireCommand struct {
 
 // Run takes values out.
 func (c *secretsRetireCommand) Run(ctx context.Context, s streams) error {
-	to, _, topo, err := c.open(ctx)
+	to, topo, err := c.open(ctx)
 	if err != nil {
 		return err
 	}

@@ -109,10 +109,10 @@ func (t *template) otherAlarms() map[string]object {
 		id, _ := t.named("AWS::Lambda::Function", "FunctionName", f.AWSName)
 		want[f.Name+"-errors"] = gauge{"AWS/Lambda", "Errors", "Sum", by("FunctionName", object{"Ref": id})}.above(0, 300)
 		want[f.Name+"-throttles"] = gauge{"AWS/Lambda", "Throttles", "Sum", by("FunctionName", object{"Ref": id})}.above(0, 300)
-		for _, name := range f.Secrets {
-			if !f.Verifies() && !strings.Contains(name, ":") { // who asks others does so with what they gave us
-				want["secret-"+name] = t.ownGauge("SecretMissing", "Sum", "Secret", name).above(0, 300)
-			}
+	}
+	for name, ours := range t.topo.Secrets() {
+		if !ours && !strings.Contains(name, ":") {
+			want["secret-"+name] = t.ownGauge("SecretMissing", "Sum", "Secret", name).above(0, 300)
 		}
 	}
 	for _, p := range t.conf.Catalog.Providers.GitHub {

@@ -100,18 +100,14 @@ func (b *builder) addStores() {
 	b.policy = refusePlain(b.stack, b.bucket)
 }
 
-// addSecrets adds the secrets of all functions, or takes those that are there, and returns the names of those that are empty. Who checks what
-// senders and callers show does so with secrets that we choose; the others call somebody with the secrets that they have given us.
+// addSecrets adds the secrets of all functions, or takes those that are there, and returns the names of those that are empty: what others have
+// given us.
 func (b *builder) addSecrets() (empty []string) {
-	ours := map[string]bool{}
-	for _, f := range b.topo.Functions {
-		for _, name := range f.Secrets {
-			if _, _, reference := isReference(name); !reference {
-				ours[name] = ours[name] || f.Verifies()
-			}
-		}
-	}
+	ours := b.topo.Secrets()
 	for _, name := range sortedKeys(ours) {
+		if _, _, reference := isReference(name); reference {
+			continue
+		}
 		if b.options.Adopt {
 			b.secrets[name] = secretARN(b.stack, b.topo.Prefix, name)
 		} else {

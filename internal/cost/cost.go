@@ -413,17 +413,12 @@ func alarmMetrics(c *config.Config, t *topology.Topology) float64 {
 	return n + hosts(c) + emptySecrets(t)
 }
 
-// emptySecrets counts the secrets that a person has to fill: those of functions that ask others.
+// emptySecrets counts the secrets that a person has to fill: what others have given us.
 func emptySecrets(t *topology.Topology) float64 {
 	n := 0.0
-	for _, f := range t.Functions {
-		if f.Verifies() {
-			continue
-		}
-		for _, name := range f.Secrets {
-			if !strings.Contains(name, ":") {
-				n++
-			}
+	for name, ours := range t.Secrets() {
+		if !ours && !strings.Contains(name, ":") {
+			n++
 		}
 	}
 	return n

@@ -138,9 +138,20 @@ type Function struct {
 	Environment map[string]string
 }
 
-// Verifies tells whether its secrets are those that senders and callers show, which are ours to make. Those of other
-// functions were given to us by others.
-func (f Function) Verifies() bool { return len(f.Queues) == 0 || f.Name == SQSPublisher }
+// verifies tells whether its secrets are those that senders and callers show.
+func (f Function) verifies() bool { return len(f.Queues) == 0 || f.Name == SQSPublisher }
+
+// Secrets returns the names of the secrets that the functions need, and references to such, each with whether its value is
+// ours to choose: senders and callers show it to us. The others were given to us, to show them to somebody.
+func (t *Topology) Secrets() map[string]bool {
+	ours := map[string]bool{}
+	for _, f := range t.Functions {
+		for _, name := range f.Secrets {
+			ours[name] = ours[name] || f.verifies()
+		}
+	}
+	return ours
+}
 
 // LogGroup returns the name of the log group in CloudWatch that the function writes to.
 func (f Function) LogGroup() string { return "/aws/lambda/" + f.AWSName }
