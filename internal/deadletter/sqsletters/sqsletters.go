@@ -20,6 +20,7 @@ import (
 	"github.com/callboard/callboard/internal/deadletter"
 	"github.com/callboard/callboard/internal/topology"
 	"github.com/callboard/callboard/pkg/events"
+	"github.com/callboard/callboard/pkg/events/awsevents"
 )
 
 const (
@@ -145,7 +146,7 @@ func (s *Store) Receive(ctx context.Context, queue string, hidden time.Duration)
 					continue
 				}
 				seen[aws.ToString(m.MessageId)], stale = true, 0
-				if !yield(message(m), nil) {
+				if !yield(awsevents.Received(m), nil) {
 					s.leave(ctx, queue, out.Messages[i+1:])
 					return
 				}
@@ -158,21 +159,9 @@ func (s *Store) Receive(ctx context.Context, queue string, hidden time.Duration)
 func (s *Store) leave(ctx context.Context, queue string, rest []types.Message) {
 	ms := make([]events.SQSMessage, len(rest))
 	for i, m := range rest {
-		ms[i] = message(m)
+		ms[i] = awsevents.Received(m)
 	}
 	_ = s.Release(ctx, queue, ms) // else they come back by themselves
-}
-
-// message is a message as the handler of a batch gets it.
-func message(m types.Message) events.SQSMessage {
-	r := events.SQSMessage{
-		MessageID: aws.ToString(m.MessageId), ReceiptHandle: aws.ToString(m.ReceiptHandle), Body: aws.ToString(m.Body),
-		Attributes: m.Attributes, MessageAttributes: make(map[string]events.SQSAttribute, len(m.MessageAttributes)),
-	}
-	for name, a := range m.MessageAttributes {
-		r.MessageAttributes[name] = events.SQSAttribute{DataType: aws.ToString(a.DataType), StringValue: aws.ToString(a.StringValue), BinaryValue: a.BinaryValue}
-	}
-	return r
 }
 
 func seconds(d time.Duration) int32 { return int32(d / time.Second) } // #nosec G115 -- at most minutes

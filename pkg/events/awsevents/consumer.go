@@ -44,16 +44,22 @@ func (c *Consumer) Receive(ctx context.Context, wait, hidden time.Duration) ([]e
 	}
 	list := make([]events.SQSMessage, len(out.Messages))
 	for i, m := range out.Messages {
-		list[i] = events.SQSMessage{
-			MessageID: text(m.MessageId), ReceiptHandle: text(m.ReceiptHandle), Body: text(m.Body), MD5OfBody: text(m.MD5OfBody),
-			Attributes: m.Attributes, MessageAttributes: make(map[string]events.SQSAttribute, len(m.MessageAttributes)),
-			EventSource: "aws:sqs", EventSourceARN: c.ARN,
-		}
-		for name, a := range m.MessageAttributes {
-			list[i].MessageAttributes[name] = events.SQSAttribute{DataType: text(a.DataType), StringValue: text(a.StringValue), BinaryValue: a.BinaryValue}
-		}
+		list[i] = Received(m)
+		list[i].EventSourceARN = c.ARN
 	}
 	return list, nil
+}
+
+// Received returns a message that SQS has answered with as Lambda hands it to a function, but for the ARN of its queue.
+func Received(m types.Message) events.SQSMessage {
+	r := events.SQSMessage{
+		MessageID: text(m.MessageId), ReceiptHandle: text(m.ReceiptHandle), Body: text(m.Body), MD5OfBody: text(m.MD5OfBody),
+		Attributes: m.Attributes, MessageAttributes: make(map[string]events.SQSAttribute, len(m.MessageAttributes)), EventSource: "aws:sqs",
+	}
+	for name, a := range m.MessageAttributes {
+		r.MessageAttributes[name] = events.SQSAttribute{DataType: text(a.DataType), StringValue: text(a.StringValue), BinaryValue: a.BinaryValue}
+	}
+	return r
 }
 
 // Delete deletes up to 10 received messages. One that SQS does not delete is logged: it comes again.
