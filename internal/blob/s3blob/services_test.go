@@ -4,39 +4,26 @@ package s3blob_test
 
 import (
 	"crypto/rand"
-	"os"
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/callboard/callboard/internal/blob/blobtest"
 	"github.com/callboard/callboard/internal/blob/s3blob"
+	"github.com/callboard/callboard/internal/emulator"
 )
 
-// TestServices runs the suite against the services that tools/services has started.
 func TestServices(t *testing.T) {
-	for name, variable := range map[string]string{
-		"MiniStack": "CALLBOARD_TEST_MINISTACK", "moto": "CALLBOARD_TEST_MOTO", "LocalStack": "CALLBOARD_TEST_LOCALSTACK",
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			url := os.Getenv(variable)
-			if url == "" && name == "LocalStack" {
-				t.Skipf("%s is not set: tools/services/localstack sets it", variable)
+	emulator.Each(t, []string{emulator.MiniStack, emulator.Moto, emulator.LocalStack}, func(t *testing.T, _ string, cfg aws.Config) {
+		blobtest.Run(t, func(t *testing.T) blobtest.Store {
+			bucket := "callboard-" + strings.ToLower(rand.Text())
+			client := s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })
+			if _, err := client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &bucket}); err != nil {
+				t.Fatal(err)
 			}
-			if url == "" {
-				t.Fatalf("%s is not set: run this with tools/services/run", variable)
-			}
-			blobtest.Run(t, func(t *testing.T) blobtest.Store {
-				cfg, bucket := config(url), "callboard-"+strings.ToLower(rand.Text())
-				cfg.Retryer = nil // that of the SDK
-				client := s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })
-				if _, err := client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &bucket}); err != nil {
-					t.Fatal(err)
-				}
-				return s3blob.New(cfg, bucket)
-			})
+			return s3blob.New(cfg, bucket)
 		})
-	}
+	})
 }

@@ -1,0 +1,78 @@
+//go:build services
+
+// Package emulator leads tests to the emulators of AWS that tools/services has started.
+package emulator
+
+import (
+	"crypto/rand"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+)
+
+// The emulators. LocalStack is not part of every run.
+const (
+	MiniStack     = "MiniStack"
+	Moto          = "moto"
+	DynamoDBLocal = "DynamoDB Local"
+	LocalStack    = "LocalStack"
+)
+
+// variables have the addresses of the emulators.
+var variables = map[string]string{
+	MiniStack: "CALLBOARD_TEST_MINISTACK", Moto: "CALLBOARD_TEST_MOTO", DynamoDBLocal: "CALLBOARD_TEST_DYNAMODB", LocalStack: "CALLBOARD_TEST_LOCALSTACK",
+}
+
+// Each runs a test for each of the emulators, for all at the same time.
+func Each(t *testing.T, names []string, test func(t *testing.T, name string, cfg aws.Config)) {
+	t.Helper()
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, name, Config(t, name))
+		})
+	}
+}
+
+// Config returns what clients of an emulator are made from. They try again as the SDK does, because an emulator may close a
+// connection that it was asked on.
+func Config(t *testing.T, name string) aws.Config {
+	t.Helper()
+	url := os.Getenv(variables[name])
+	if url == "" && name == LocalStack {
+		t.Skipf("%s is not set: tools/services/localstack sets it", variables[name])
+	}
+	if url == "" {
+		t.Fatalf("%s is not set: run this with tools/services/run", variables[name])
+	}
+	return aws.Config{Region: "us-east-1", BaseEndpoint: &url, Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")}
+}
+
+// Table creates an empty table with the keys of the stack's, and returns its name.
+func Table(t *testing.T, client *dynamodb.Client) string {
+	t.Helper()
+	name := "callboard-" + rand.Text()
+	_, err := client.CreateTable(t.Context(), &dynamodb.CreateTableInput{
+		TableName: &name, BillingMode: types.BillingModePayPerRequest,
+		AttributeDefinitions: []types.AttributeDefinition{
+			{AttributeName: new("pk"), AttributeType: types.ScalarAttributeTypeS},
+			{AttributeName: new("sk"), AttributeType: types.ScalarAttributeTypeS},
+		},
+		KeySchema: []types.KeySchemaElement{
+			{AttributeName: new("pk"), KeyType: types.KeyTypeHash},
+			{AttributeName: new("sk"), KeyType: types.KeyTypeRange},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := dynamodb.NewTableExistsWaiter(client).Wait(t.Context(), &dynamodb.DescribeTableInput{TableName: &name}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
