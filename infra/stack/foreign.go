@@ -59,10 +59,10 @@ func (b *builder) foreignGrants(f topology.Function) []grant {
 	}
 	var list []grant
 	for _, g := range []grant{
-		{"ReadQueuesOfOthers", []string{"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"}, mapped},
-		{"PollQueuesOfOthers", []string{"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"}, polled},
-		{"ReadObjectsOfOthers", []string{"s3:GetObject"}, objects},
-		{"UseKeysOfOthers", []string{"kms:Decrypt"}, keys},
+		allow("ReadQueuesOfOthers", []string{"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"}, mapped...),
+		allow("PollQueuesOfOthers", []string{"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"}, polled...),
+		allow("ReadObjectsOfOthers", []string{"s3:GetObject"}, objects...),
+		allow("UseKeysOfOthers", []string{"kms:Decrypt"}, keys...),
 	} {
 		if len(g.resources) > 0 {
 			list = append(list, g)

@@ -46,7 +46,7 @@ func newFunction(scope constructs.Construct, f topology.Function, code string, e
 		RemovalPolicy: awscdk.RemovalPolicy_DESTROY,
 	})
 	pin(logGroup, id+"Log")
-	grants = append(grants, grant{"WriteLog", []string{"logs:CreateLogStream", "logs:PutLogEvents"}, []*string{logGroup.LogGroupArn()}})
+	grants = append(grants, allow("WriteLog", []string{"logs:CreateLogStream", "logs:PutLogEvents"}, logGroup.LogGroupArn()))
 	role := awsiam.NewRole(scope, jsii.String(id+"Role"), &awsiam.RoleProps{
 		AssumedBy:      service("lambda.amazonaws.com"),
 		Description:    jsii.String("What the function " + f.AWSName + " may do"),
@@ -117,15 +117,22 @@ func (f *function) metric(name, statistic string) metric {
 
 // grant is one thing that a function may do, and what with.
 type grant struct {
-	name      string // of letters and digits
-	actions   []string
-	resources []*string
+	name       string // of letters and digits
+	actions    []string
+	resources  []*string
+	conditions map[string]any // where the resources alone would be too much
+}
+
+func allow(name string, actions []string, resources ...*string) grant {
+	return grant{name: name, actions: actions, resources: resources}
 }
 
 func (g grant) statement() awsiam.PolicyStatement {
-	return awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
-		Sid: jsii.String(g.name), Actions: jsii.Strings(g.actions...), Resources: &g.resources, Conditions: conditions[g.name],
-	})
+	props := &awsiam.PolicyStatementProps{Sid: jsii.String(g.name), Actions: jsii.Strings(g.actions...), Resources: &g.resources}
+	if g.conditions != nil {
+		props.Conditions = &g.conditions
+	}
+	return awsiam.NewPolicyStatement(props)
 }
 
 func document(grants []grant) awsiam.PolicyDocument {

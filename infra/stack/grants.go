@@ -140,11 +140,11 @@ func (b *builder) grants(f topology.Function, u uses) []grant {
 		}
 		list = append(list,
 			// The first three are Lambda's own, which polls with the rights of the function.
-			grant{"ReadQueues", []string{"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"}, arns},
-			grant{"Park", []string{"sqs:SendMessage"}, []*string{b.queues[f.DeadLetter].sqs.QueueArn()}})
+			allow("ReadQueues", []string{"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"}, arns...),
+			allow("Park", []string{"sqs:SendMessage"}, b.queues[f.DeadLetter].sqs.QueueArn()))
 	}
 	if u.ingest {
-		list = append(list, grant{"SendToIngest", []string{"sqs:SendMessage"}, []*string{b.queues[topology.QueueIngest].sqs.QueueArn()}})
+		list = append(list, allow("SendToIngest", []string{"sqs:SendMessage"}, b.queues[topology.QueueIngest].sqs.QueueArn()))
 	}
 	if topics := b.published(u); len(topics) > 0 {
 		var arns []*string
@@ -155,27 +155,27 @@ func (b *builder) grants(f topology.Function, u uses) []grant {
 		if b.options.Emulator { // in AWS the right to publish covers batches
 			actions = append(actions, "sns:PublishBatch")
 		}
-		list = append(list, grant{"Publish", actions, arns})
+		list = append(list, allow("Publish", actions, arns...))
 	}
 	if len(u.table) > 0 {
-		list = append(list, grant{"UseTable", prefixed("dynamodb:", u.table), []*string{b.table.TableArn()}})
+		list = append(list, allow("UseTable", prefixed("dynamodb:", u.table), b.table.TableArn()))
 	}
 	if u.once {
 		list = append(list, b.onceGrant())
 	}
 	if len(u.blobs) > 0 {
 		list = append(list,
-			grant{"UseBlobs", prefixed("s3:", u.blobs), []*string{b.bucket.ArnForObjects(jsii.String(blobs))}},
+			allow("UseBlobs", prefixed("s3:", u.blobs), b.bucket.ArnForObjects(jsii.String(blobs))),
 			// Without it S3 answers "forbidden" for a blob that is gone, and nobody could tell the one from the other.
-			grant{"MissBlobs", []string{"s3:ListBucket"}, []*string{b.bucket.BucketArn()}})
+			allow("MissBlobs", []string{"s3:ListBucket"}, b.bucket.BucketArn()))
 	}
 	if len(u.payloads) > 0 { // whether one is missing or forbidden makes no difference
-		list = append(list, grant{"UsePayloads", prefixed("s3:", u.payloads), []*string{b.bucket.ArnForObjects(jsii.String(payloads))}})
+		list = append(list, allow("UsePayloads", prefixed("s3:", u.payloads), b.bucket.ArnForObjects(jsii.String(payloads))))
 	}
 	list = append(list, b.foreignGrants(f)...)
 	list = append(list, b.secretGrants(f)...)
 	if b.key != nil {
-		list = append(list, grant{"UseKey", keyActions(u), []*string{b.key.KeyArn()}})
+		list = append(list, allow("UseKey", keyActions(u), b.key.KeyArn()))
 	}
 	return list
 }
@@ -207,10 +207,10 @@ func (b *builder) secretGrants(f topology.Function) []grant {
 	}
 	var list []grant
 	if len(values) > 0 {
-		list = append(list, grant{"ReadSecrets", []string{"secretsmanager:GetSecretValue"}, values})
+		list = append(list, allow("ReadSecrets", []string{"secretsmanager:GetSecretValue"}, values...))
 	}
 	if len(parameters) > 0 {
-		list = append(list, grant{"ReadParameters", []string{"ssm:GetParameter"}, parameters})
+		list = append(list, allow("ReadParameters", []string{"ssm:GetParameter"}, parameters...))
 	}
 	return list
 }
@@ -246,7 +246,7 @@ func check(t *topology.Topology, c *config.Config, o Options) error {
 		}
 		reserved++
 		if sum := concurrency(t, f); n < sum {
-			return events.Errorf(events.CodeInvalid, "the function %s would have a reserved concurrency of %d where its queues start up to %d: reserve more", f.Name, n, sum)
+			return events.Errorf(events.CodeInvalid, "the function %s would have a reserved concurrency of %d where its queues and schedules start up to %d: reserve more", f.Name, n, sum)
 		}
 	}
 	if reserved < len(o.Reserved) {
@@ -255,7 +255,8 @@ func check(t *topology.Topology, c *config.Config, o Options) error {
 	return nil
 }
 
-// concurrency returns how many invocations the queues of a function start at the same time.
+// concurrency returns how many invocations the queues and schedules of a function start at the same time. Of a schedule
+// that is one: the polls of a queue do not overlap, and a sweep that has to wait loses nothing.
 func concurrency(t *topology.Topology, f topology.Function) int {
 	sum := 0
 	for _, q := range t.Queues {
@@ -266,6 +267,11 @@ func concurrency(t *topology.Topology, f topology.Function) int {
 	for _, q := range t.Foreign {
 		if q.Function == f.Name && q.Poll == nil {
 			sum += q.MaxConcurrency
+		}
+	}
+	for _, s := range t.Schedules {
+		if s.Function == f.Name {
+			sum++
 		}
 	}
 	return sum

@@ -2,20 +2,15 @@ package stack
 
 import "github.com/callboard/callboard/internal/topology"
 
-const useOnce = "UseOnce"
-
-// conditions limit those grants, by name, whose resources alone would be too much.
-var conditions = map[string]*map[string]any{
-	// The table is one for all, and what has been claimed is in partitions of its own
-	// (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html). A request without a key
-	// would pass, but each of the actions has one.
-	useOnce: {"ForAllValues:StringLike": map[string]any{"dynamodb:LeadingKeys": []string{"once#*"}}},
-}
-
 // claims tells whether a function can use events.Once: whoever has another program than ours and reads a queue.
 func claims(f topology.Function) bool { return f.Build != "" && len(f.Queues) > 0 }
 
 // onceGrant allows a function what internal/once asks the table for, in its partitions only.
 func (b *builder) onceGrant() grant {
-	return grant{useOnce, []string{"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:DeleteItem"}, []*string{b.table.TableArn()}}
+	g := allow("UseOnce", []string{"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:DeleteItem"}, b.table.TableArn())
+	// The table is one for all, and what has been claimed is in partitions of its own
+	// (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html). A request without a key
+	// would pass, but each of the actions has one.
+	g.conditions = map[string]any{"ForAllValues:StringLike": map[string]any{"dynamodb:LeadingKeys": []string{"once#*"}}}
+	return g
 }

@@ -23,7 +23,7 @@ func newSchedule(scope constructs.Construct, s topology.Schedule, f *function) {
 		}),
 		Description: jsii.String("What the schedule " + s.AWSName + " may do"),
 		InlinePolicies: &map[string]awsiam.PolicyDocument{"grants": document([]grant{
-			{"Invoke", []string{"lambda:InvokeFunction"}, []*string{f.lambda.FunctionArn()}},
+			allow("Invoke", []string{"lambda:InvokeFunction"}, f.lambda.FunctionArn()),
 		})},
 	})
 	awsscheduler.NewCfnSchedule(scope, &id, &awsscheduler.CfnScheduleProps{

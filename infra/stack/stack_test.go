@@ -194,8 +194,14 @@ func TestNewRefuses(t *testing.T) {
 		"half an ARN": {
 			`["github-webhook"]`, `["secretsmanager:arn:aws:secretsmanager:eu-west-1:111122223333:secret:hook"]`, nil, "with the six characters at its end",
 		},
-		"all secrets":                      {`["github-webhook"]`, `["secretsmanager:arn:aws:secretsmanager:eu-west-1:111122223333:secret:*"]`, nil, "does not name an ARN"},
-		"too little reserved":              {"", "", map[string]any{"reserved": map[string]any{"router": 9.0}}, "its queues start up to 10"},
+		"all secrets":                  {`["github-webhook"]`, `["secretsmanager:arn:aws:secretsmanager:eu-west-1:111122223333:secret:*"]`, nil, "does not name an ARN"},
+		"too little reserved":          {"", "", map[string]any{"reserved": map[string]any{"router": 9.0}}, "its queues and schedules start up to 10"},
+		"nothing reserved for a sweep": {"", "", map[string]any{"reserved": map[string]any{"catalog-sync": 5.0}}, "its queues and schedules start up to 6"},
+		"nothing reserved for a poll": {
+			`"topics": {`, `"topics": {"far": {"from": "queue", "queue": "arn:aws:sqs:us-west-2:111122223333:far", "poll": {}},`,
+			map[string]any{"reserved": map[string]any{"sqs-publisher": 5.0}},
+			"its queues and schedules start up to 6",
+		},
 		"reserved for nobody":              {"", "", map[string]any{"reserved": map[string]any{"rooter": 9.0}}, "does not have"},
 		"a bucket's name that is too long": {`"prefix": "callboard"`, `"prefix": "` + strings.Repeat("a", 30) + `"`, map[string]any{"env": "staging"}, "can have 35 characters"},
 		"names that are too long":          {`"prefix": "callboard"`, `"prefix": "` + strings.Repeat("a", 31) + `"`, map[string]any{"env": strings.Repeat("b", 20)}, "has 66 characters where 64 are allowed"},
