@@ -191,3 +191,20 @@ func (s *stage) exported(tb testing.TB, url string) int {
 	}
 	return n
 }
+
+// exported takes the events of GitHub that wait for the consumer of the export, of which there has to be one, and returns
+// their ids.
+func (p *Process) exported(tb testing.TB) []string {
+	tb.Helper()
+	s := deployed(tb)
+	var ids []string
+	eventually(tb, func() (bool, string) {
+		for messages := s.take(tb, exportQueue); len(messages) > 0; messages = s.take(tb, exportQueue) {
+			for _, m := range messages {
+				ids = append(ids, m.attributes[events.AttributeID])
+			}
+		}
+		return len(ids) > 0, "nothing is in the queue of the export"
+	})
+	return ids
+}

@@ -475,7 +475,7 @@ func (w *watcher) flow(tb testing.TB, patience time.Duration) error {
 		if response.StatusCode != http.StatusAccepted {
 			return fmt.Errorf("the webhook is answered %s %s", response.Status, answer)
 		}
-		if err := w.until(tb, patience, "there is no notification", func() bool { return w.p.counted(tb)[title] == 1 }); err != nil {
+		if err := w.until(tb, patience, "there is no notification", func() bool { return w.p.titles(tb, "counter-token")[title] == 1 }); err != nil {
 			return err
 		}
 	}

@@ -34,6 +34,9 @@ const (
 	shippedReader = "guest-token"
 )
 
+// metrics tells whether the functions write metrics.
+const metrics = true
+
 // stage is the deployed stack. The script tools/services/aws-stage deploys it and sets the variables.
 type stage struct {
 	name, config, addr string

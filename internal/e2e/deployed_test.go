@@ -41,16 +41,6 @@ func eventually(tb testing.TB, is func() (ok bool, last string)) {
 	}
 }
 
-// counted returns the titles in the inbox of the counter, with how often each is there.
-func (p *Process) counted(tb testing.TB) map[string]int {
-	tb.Helper()
-	titles := map[string]int{}
-	for _, n := range p.all(tb, "counter-token") {
-		titles[n.Payload.Title]++
-	}
-	return titles
-}
-
 // putBatch sends messages of the frobs topic to a queue, all at once.
 func (s *stage) putBatch(tb testing.TB, queue string, messages []message) {
 	tb.Helper()
@@ -102,7 +92,7 @@ func TestPartialFailure(t *testing.T) {
 		poison := message{body: `{"type":"add","n":"nobody says of which topic"}`, attributes: map[string]string{"x-mark": test.queue}}
 		s.putBatch(t, test.queue, append(batch, poison))
 		p.Settle(t)
-		got := p.counted(t)
+		got := p.titles(t, "counter-token")
 		for title := range got {
 			if !strings.HasPrefix(title, test.queue) {
 				delete(got, title)
@@ -315,7 +305,7 @@ func TestFunctionsKilled(t *testing.T) {
 	if inFlight == 0 {
 		t.Error("no kill hit a function at work: the test shows nothing")
 	}
-	if diff := cmp.Diff(want, p.counted(t)); diff != "" {
+	if diff := cmp.Diff(want, p.titles(t, "counter-token")); diff != "" {
 		t.Errorf("notifications (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(map[string]string{"petstore": "last"}, p.components(t)); diff != "" {

@@ -117,6 +117,32 @@ func (p *Process) inbox(tb testing.TB, token string) inbox {
 	return in
 }
 
+// all returns all notifications of an inbox.
+func (p *Process) all(tb testing.TB, token string) []notification {
+	tb.Helper()
+	const limit = 500
+	var list []notification
+	for offset := 0; ; offset += limit {
+		var in inbox
+		if status := p.Get(tb, token, fmt.Sprintf("/notifications?limit=%d&offset=%d", limit, offset), &in); status != http.StatusOK {
+			tb.Fatalf("GET /notifications: status %d", status)
+		}
+		if list = append(list, in.Notifications...); len(in.Notifications) < limit {
+			return list
+		}
+	}
+}
+
+// titles returns how often each title is in an inbox.
+func (p *Process) titles(tb testing.TB, token string) map[string]int {
+	tb.Helper()
+	found := map[string]int{}
+	for _, n := range p.all(tb, token) {
+		found[n.Payload.Title]++
+	}
+	return found
+}
+
 func component(name, description string) *string {
 	s := fmt.Sprintf(`apiVersion: backstage.io/v1alpha1
 kind: Component

@@ -15,6 +15,9 @@ const (
 	shippedReader = "portal-token"
 )
 
+// metrics tells whether the functions write metrics.
+const metrics = false
+
 // Start runs `callboard dev` on a free port. With an empty state it gets a new folder. With the build tag "deployed" it
 // attaches to a deployed stack instead.
 func Start(tb testing.TB, config, state string) *Process {

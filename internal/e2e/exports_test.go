@@ -81,3 +81,23 @@ func TestExports(t *testing.T) {
 		}
 	}
 }
+
+// exported takes the events of GitHub that wait for the consumer of the export, and returns their ids.
+func (p *Process) exported(tb testing.TB) []string {
+	tb.Helper()
+	out, stderr, code := Run(tb, "exports", "read", "backstage", "github", "--state", p.State)
+	if code != 0 {
+		tb.Fatalf("callboard exports read: exit code %d\n%s", code, stderr)
+	}
+	var ids []string
+	for line := range strings.Lines(out) {
+		var m struct {
+			Attributes map[string]events.Attribute `json:"attributes"`
+		}
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
+			tb.Fatalf("%v in %.300q", err, line)
+		}
+		ids = append(ids, m.Attributes[events.AttributeID].StringValue)
+	}
+	return ids
+}

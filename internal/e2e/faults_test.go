@@ -192,16 +192,8 @@ func (m *mortal) work(seed uint64) {
 func (m *mortal) verify() {
 	m.t.Helper()
 	p := m.process
-	var in inbox
-	if status := p.Get(m.t, "counter-token", "/notifications?limit=500", &in); status != http.StatusOK {
-		m.t.Fatalf("GET /notifications: status %d", status)
-	}
-	effects := map[string]int{}
-	for _, n := range in.Notifications {
-		effects[n.Payload.Title]++
-	}
 	var problems []string
-	m.effects, problems = count(m.notifications, effects)
+	m.effects, problems = count(m.notifications, p.titles(m.t, "counter-token"))
 	report(m.t, problems)
 	var list []struct {
 		Metadata struct {

@@ -33,25 +33,6 @@ func sized(n int) (body []byte, title string) {
 	}
 }
 
-// titles returns how often each title is in an inbox.
-func (p *Process) titles(tb testing.TB, token string) map[string]int {
-	tb.Helper()
-	found := map[string]int{}
-	const page = 100
-	for offset := 0; ; offset += page {
-		var in inbox
-		if status := p.Get(tb, token, fmt.Sprintf("/notifications?limit=%d&offset=%d", page, offset), &in); status != http.StatusOK {
-			tb.Fatalf("GET /notifications: status %d", status)
-		}
-		for _, n := range in.Notifications {
-			found[n.Payload.Title]++
-		}
-		if offset+page >= in.TotalCount {
-			return found
-		}
-	}
-}
-
 // Webhooks of every size that one invocation carries reach their subscriber whole, and once. What is larger, and what is
 // nothing, is refused at the door.
 func TestSizeLadder(t *testing.T) {

@@ -19,15 +19,7 @@ import (
 func (p *Process) arrived(tb testing.TB) map[string]int {
 	tb.Helper()
 	p.Settle(tb)
-	var in inbox
-	if status := p.Get(tb, "counter-token", "/notifications?limit=100", &in); status != http.StatusOK {
-		tb.Fatalf("GET /notifications: status %d", status)
-	}
-	titles := map[string]int{}
-	for _, n := range in.Notifications {
-		titles[n.Payload.Title]++
-	}
-	return titles
+	return p.titles(tb, "counter-token")
 }
 
 // The samples of every provider, and of every sender that no provider is, come to their sub-topics.

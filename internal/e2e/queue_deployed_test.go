@@ -104,10 +104,10 @@ func (p *Process) arrives(tb testing.TB, want ...string) {
 	tb.Helper()
 	end := time.Now().Add(3 * time.Minute)
 	eventually(tb, func() (bool, string) {
-		diff := told(want, p.toldTitles(tb))
+		diff := p.told(tb, want)
 		for diff != "" && time.Now().Before(end) {
 			<-time.After(time.Second)
-			diff = told(want, p.toldTitles(tb))
+			diff = p.told(tb, want)
 		}
 		return diff == "", diff + "\n" + tail(p.Log(tb), 20)
 	})

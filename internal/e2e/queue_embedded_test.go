@@ -14,7 +14,7 @@ func startQueues(tb testing.TB, config string) *Process {
 func (p *Process) arrives(tb testing.TB, want ...string) {
 	tb.Helper()
 	p.Settle(tb)
-	if diff := told(want, p.toldTitles(tb)); diff != "" {
+	if diff := p.told(tb, want); diff != "" {
 		tb.Errorf("notifications (-want +got):\n%s", diff)
 	}
 }

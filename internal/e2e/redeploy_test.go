@@ -67,7 +67,7 @@ func TestChangedConfiguration(t *testing.T) {
 		}
 	}
 	eventually(t, func() (bool, string) {
-		got := p.counted(t)
+		got := p.titles(t, "counter-token")
 		maps.DeleteFunc(got, func(title string, _ int) bool { return !strings.HasPrefix(title, "gadget ") })
 		return maps.Equal(got, want), fmt.Sprintf("the topic that was added has the effects %v", got)
 	})
@@ -105,7 +105,7 @@ func TestChangedConfiguration(t *testing.T) {
 			want[e.title] = 1
 		}
 	}
-	if diff := cmp.Diff(want, p.counted(t)); diff != "" {
+	if diff := cmp.Diff(want, p.titles(t, "counter-token")); diff != "" {
 		t.Errorf("notifications of the generic topics (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(components, p.components(t)); diff != "" {
@@ -487,22 +487,6 @@ func (p *Process) post(tb testing.TB, topic, secret, title string) int {
 		"Content-Type": "application/json", "X-Frobs-Delivery": uuid.NewString(), signature.Header: signature.Sign(body, secret),
 	}, body)
 	return response.StatusCode
-}
-
-// all returns all notifications of an inbox.
-func (p *Process) all(tb testing.TB, token string) []notification {
-	tb.Helper()
-	const limit = 500
-	var list []notification
-	for offset := 0; ; offset += limit {
-		var in inbox
-		if status := p.Get(tb, token, fmt.Sprintf("/notifications?limit=%d&offset=%d", limit, offset), &in); status != http.StatusOK {
-			tb.Fatalf("GET /notifications: status %d", status)
-		}
-		if list = append(list, in.Notifications...); len(in.Notifications) < limit {
-			return list
-		}
-	}
 }
 
 // effects returns when notifications were made: those of the counter by their title, those of guest by their link.
