@@ -92,10 +92,22 @@ var alone sync.Mutex
 func Start(tb testing.TB, _, _ string) *Process {
 	tb.Helper()
 	s := deployed(tb)
+	s.occupy(tb)
+	return s.start(tb)
+}
+
+// occupy empties the stack, which is then the test's alone until it ends.
+func (s *stage) occupy(tb testing.TB) {
+	tb.Helper()
 	alone.Lock()
 	tb.Cleanup(alone.Unlock)
 	s.empty(tb)
 	s.since = time.Now()
+}
+
+// start attaches to the stack until the test ends, and then looks for what nobody may see.
+func (s *stage) start(tb testing.TB) *Process {
+	tb.Helper()
 	p := s.attach(tb)
 	tb.Cleanup(func() { p.scan(tb, s.places(tb, p)) })
 	return p

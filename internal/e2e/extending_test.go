@@ -1,5 +1,3 @@
-//go:build !deployed
-
 package e2e
 
 import (
@@ -19,6 +17,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 
 	"github.com/callboard/callboard/pkg/events"
 )
@@ -55,9 +54,8 @@ func frobsAPI(t *testing.T) (url string, letters func() map[string]int) {
 	}
 }
 
-// frobsConfig writes the configuration of the example with an API at url and with some of its text replaced, and makes a
-// state folder that has the token of the API.
-func frobsConfig(t *testing.T, url string, replace ...string) (config, state string) {
+// frobsConfig writes the configuration of the example with an API at url and with some of its text replaced.
+func frobsConfig(t *testing.T, url string, replace ...string) (path string) {
 	t.Helper()
 	folder, err := filepath.Abs("../../examples/frobs")
 	if err != nil {
@@ -68,18 +66,16 @@ func frobsConfig(t *testing.T, url string, replace ...string) (config, state str
 		t.Fatal(err)
 	}
 	replace = append(replace, "http://127.0.0.1:8090", url, `"./ingress"`, `"`+folder+`/ingress"`, `"./sync"`, `"`+folder+`/sync"`)
-	config, state = filepath.Join(t.TempDir(), "events-config.json"), filepath.Join(t.TempDir(), "state")
-	if err := os.WriteFile(config, []byte(strings.NewReplacer(replace...).Replace(string(data))), 0o600); err != nil {
+	path = filepath.Join(t.TempDir(), "events-config.json")
+	if err := os.WriteFile(path, []byte(strings.NewReplacer(replace...).Replace(string(data))), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(state, "secrets", "frobs-api")
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, []byte(frobsToken+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return config, state
+	return path
+}
+
+// frobBody is what Frobs says of a frob that was added.
+func frobBody(name, rev string) string {
+	return fmt.Sprintf(`{"type":"add","name":%q,"rev":%q}`, name, rev)
 }
 
 // sendFrob sends a webhook signed as Frobs does.
@@ -95,21 +91,22 @@ func (p *Process) sendFrob(t *testing.T, contentType, body, secret string) (stat
 }
 
 // The example: a webhook of a profile that only somebody else's ingress knows becomes an event, reaches somebody else's
-// subscriber from its own queue, and what that publishes reaches ours. All of it also after a crash.
+// subscriber from its own queue, and what that publishes reaches ours. All of it also after a crash. What the subscriber
+// does outside is done once, however often the sender repeats itself and whatever crashes in between.
 func TestExtending(t *testing.T) {
 	t.Parallel()
 	url, letters := frobsAPI(t)
-	config, state := frobsConfig(t, url)
-	p := Start(t, config, state)
-	secret := p.Secret(t, "frobs-webhook")
+	p := startFrobs(t, url)
+	secret, rev := p.Secret(t, "frobs-webhook"), uuid.NewString() // a deployed stack remembers the logs of other runs
+	left, right := events.NewID("frobs", "add-left-"+rev), events.NewID("frobs", "add-right-"+rev)
 	for _, test := range []struct {
 		name, contentType, body, secret string
 		status                          int
 		id                              string
 	}{
-		{"signed", "application/json", `{"type":"add","name":"left","rev":"1"}`, secret, http.StatusAccepted, "frobs:add-left-1"},
-		{"the body parser", "text/x-frob", "type: delete\nname: gone\nrev: 2\n", secret, http.StatusAccepted, "frobs:delete-gone-2"},
-		{"signed by a stranger", "application/json", `{"type":"add","name":"left","rev":"1"}`, "wrong", http.StatusForbidden, ""},
+		{"signed", "application/json", frobBody("left", rev), secret, http.StatusAccepted, left},
+		{"the body parser", "text/x-frob", "type: delete\nname: gone\nrev: " + rev + "\n", secret, http.StatusAccepted, events.NewID("frobs", "delete-gone-"+rev)},
+		{"signed by a stranger", "application/json", frobBody("left", rev), "wrong", http.StatusForbidden, ""},
 		{"the validator", "application/json", `{"type":"add"}`, secret, http.StatusBadRequest, ""},
 		{"a type that nobody parses", "text/y-frob", "type: add\nname: x\n", secret, http.StatusUnsupportedMediaType, ""},
 	} {
@@ -119,62 +116,54 @@ func TestExtending(t *testing.T) {
 		}
 	}
 	p.Settle(t)
-	titles := map[string]int{}
-	for _, n := range p.inbox(t, "portal-token").Notifications {
-		titles[n.Payload.Title]++
-	}
+	titles := p.titles(t, "portal-token")
 	if len(titles) != 2 || titles["left belongs to team-left"] != 1 || titles["gone belongs to "] != 1 {
 		t.Errorf("the inbox has %v, want what the subscriber published", titles)
 	}
-	p.checkFrobTrace(t)
+	p.checkFrobTrace(t, left)
 
-	log := p.Log(t)
-	p.Kill(t)
-	p = Start(t, config, state)
-	if status, _ := p.sendFrob(t, "application/json", `{"type":"add","name":"right","rev":"1"}`, secret); status != http.StatusAccepted {
-		t.Errorf("after a crash: status %d", status)
+	add := func(name string) {
+		t.Helper()
+		if status, _ := p.sendFrob(t, "application/json", frobBody(name, rev), secret); status != http.StatusAccepted {
+			t.Errorf("%s: status %d", name, status)
+		}
+		p.Settle(t)
 	}
-	p.Settle(t)
+	add("left")
+	log := p.Log(t)
+	p = p.crash(t)
+	add("left")
+	add("right")
 	if got := p.inbox(t, "portal-token"); got.TotalCount != 3 {
 		t.Errorf("after a crash: %d notifications, want 3", got.TotalCount)
 	}
-	if diff := cmp.Diff(map[string]int{"frobs:add-left-1": 1, "frobs:add-right-1": 1}, letters()); diff != "" {
+	if diff := cmp.Diff(map[string]int{left: 1, right: 1}, letters()); diff != "" {
 		t.Errorf("letters by event (-want +got):\n%s", diff)
 	}
+	p.checkOnce(t, left)
 	if log += p.Log(t); strings.Contains(log, secret) || strings.Contains(log, frobsToken) {
 		t.Errorf("a secret is in the log:\n%s", log)
 	}
 }
 
-// What a subscriber does outside is done once, however often the sender repeats itself and whatever crashes in between.
-func TestExtending_Once(t *testing.T) {
-	t.Parallel()
-	url, letters := frobsAPI(t)
-	config, state := frobsConfig(t, url)
-	p := Start(t, config, state)
-	secret := p.Secret(t, "frobs-webhook")
-	send := func() {
-		t.Helper()
-		if status, _ := p.sendFrob(t, "application/json", `{"type":"add","name":"left","rev":"1"}`, secret); status != http.StatusAccepted {
-			t.Fatalf("status %d", status)
-		}
-		p.Settle(t)
+// checkFrobTrace looks whether a trace leads through the functions that are not ours.
+func (p *Process) checkFrobTrace(t *testing.T, id string) {
+	t.Helper()
+	var path []string
+	for _, h := range p.hops(t, id) {
+		path = append(path, h.Function+" "+h.Topic)
 	}
-	send()
-	send()
-	p.Kill(t)
-	p = Start(t, config, state)
-	send()
-	if diff := cmp.Diff(map[string]int{"frobs:add-left-1": 1}, letters()); diff != "" {
-		t.Errorf("letters by event (-want +got):\n%s", diff)
+	const want = "ingress frobs, sqs-publisher frobs, router frobs, frobs-sync frobs.add, notify frob-owners.changed"
+	if got := strings.Join(path, ", "); got != want {
+		t.Errorf("the event went to %s, want %s", got, want)
 	}
-	out, _, _ := p.Trace(t, "--json", "frobs:add-left-1")
-	var hops []events.Hop
-	if err := json.Unmarshal([]byte(out), &hops); err != nil {
-		t.Fatalf("%v in %s", err, out)
-	}
+}
+
+// checkOnce looks whether the subscriber did nothing when the event came again, twice.
+func (p *Process) checkOnce(t *testing.T, id string) {
+	t.Helper()
 	outcomes := map[string]int{}
-	for _, h := range hops {
+	for _, h := range p.hops(t, id) {
 		if h.Function == "frobs-sync" {
 			outcomes[strings.TrimSpace(string(h.Outcome)+" "+h.Reason)]++
 		}
@@ -184,46 +173,13 @@ func TestExtending_Once(t *testing.T) {
 	}
 }
 
-// checkFrobTrace looks whether a trace leads through the functions that are not ours.
-func (p *Process) checkFrobTrace(t *testing.T) {
+// hops returns the trace of an event.
+func (p *Process) hops(t *testing.T, id string) []events.Hop {
 	t.Helper()
-	out, _, _ := p.Trace(t, "--json", "frobs:add-left-1")
+	out, _, _ := p.Trace(t, "--json", id)
 	var hops []events.Hop
 	if err := json.Unmarshal([]byte(out), &hops); err != nil {
 		t.Fatalf("%v in %s", err, out)
 	}
-	var path []string
-	for _, h := range hops {
-		path = append(path, h.Function+" "+h.Topic)
-	}
-	const want = "ingress frobs, sqs-publisher frobs, router frobs, frobs-sync frobs.add, notify frob-owners.changed"
-	if got := strings.Join(path, ", "); got != want {
-		t.Errorf("the event went to %s, want %s", got, want)
-	}
-}
-
-// What is wrong with somebody's function is said before anything is accepted.
-func TestExtending_DoesNotStart(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		name    string
-		replace []string
-		want    []string
-	}{
-		{"no such profile", []string{"custom:frobs", "custom:frob"}, []string{
-			"the function ingress does not start", `this program has no such profile: pass ingress.WithProfile("frob"`,
-		}},
-		{"no table", []string{`"from": "custom:frobs",`, `"from": "custom:frobs", "repeatWindow": "24h",`}, []string{
-			"the function ingress does not start", `the topic "frobs" has a "repeatWindow"`, "callboard dev",
-		}},
-		{"no such folder", []string{`"./sync"`, `"./nowhere"`}, []string{"$.functions.frobs-sync.build: the folder ", "does not exist"}},
-	} {
-		config, state := frobsConfig(t, "http://127.0.0.1:1", test.replace...)
-		_, stderr, code := Run(t, "dev", "--config", config, "--state", state, "--addr", "127.0.0.1:0", "--log", "json")
-		for _, want := range test.want {
-			if code != 1 || !strings.Contains(strings.ReplaceAll(stderr, `\"`, `"`), want) {
-				t.Errorf("%s: exit code %d, want 1 and %q:\n%s", test.name, code, want, stderr)
-			}
-		}
-	}
+	return hops
 }

@@ -25,7 +25,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
-	"github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
@@ -295,30 +294,14 @@ func (s *stage) topology(tb testing.TB, path, name string) *topology.Topology {
 // withTopic returns the path of the configuration of the stage with another topic, like frobs, and a rule for its events.
 func (s *stage) withTopic(tb testing.TB, name string) string {
 	tb.Helper()
-	data, err := os.ReadFile(s.config)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	var c map[string]any
-	if err := json.Unmarshal(data, &c); err != nil {
-		tb.Fatal(err)
-	}
-	topics := c["topics"].(map[string]any)
-	topic := maps.Clone(topics["frobs"].(map[string]any))
+	topic := maps.Clone(readConfig(tb, s.config)["topics"].(map[string]any)["frobs"].(map[string]any))
 	topic["secrets"] = []string{name + "-webhook"}
-	topics[name] = topic
-	notifications := c["notifications"].(map[string]any)
-	notifications["rules"] = append(notifications["rules"].([]any), map[string]any{
-		"name": name, "on": []string{name + ".add"}, "to": []string{"user:default/counter"}, "title": "${payload.n}",
+	return s.with(tb, map[string]any{
+		"topics": map[string]any{name: topic},
+		"notifications": map[string]any{"rules": []any{map[string]any{
+			"name": name, "on": []string{name + ".add"}, "to": []string{"user:default/counter"}, "title": "${payload.n}",
+		}}},
 	})
-	if data, err = json.Marshal(c); err != nil {
-		tb.Fatal(err)
-	}
-	path := filepath.Join(tb.TempDir(), "events-config.json")
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		tb.Fatal(err)
-	}
-	return path
 }
 
 // secret returns the value of a secret in AWS.
