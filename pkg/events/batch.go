@@ -108,7 +108,8 @@ type Queue interface {
 //
 // What becomes of a failed record is decided by the error of the subscriber, see [Subscriber]: a retry comes
 // after 5 s, 30 s, 2 min and then 10 min, a deferred record at the time that is known, a parked one goes to the
-// dead-letter queue.
+// dead-letter queue. A deferral counts as a try, as the queue counts receipts: a record that is deferred again rests at
+// least as long as after a failure.
 type Batch struct {
 	// Function is the name of the function in logs and on parked messages.
 	Function string
@@ -303,7 +304,7 @@ func (b *Batch) settle(ctx context.Context, r *record) (done bool) {
 	case OutcomeOK, OutcomeDropped, OutcomeRefused, OutcomePark:
 		done = true
 	case OutcomeDefer:
-		b.hide(ctx, r, min(max(time.Until(retryAt(r.err)), 0), maxDefer))
+		b.hide(ctx, r, min(max(time.Until(retryAt(r.err)), b.again(r)), maxDefer))
 	case OutcomeRetry:
 		b.hide(ctx, r, b.rest(r))
 	}
@@ -352,6 +353,15 @@ func attributeText(s string) string {
 		runes = append(runes, c)
 	}
 	return string(runes)
+}
+
+// again is how long a deferred record rests at least: what is deferred a second time was told too early a time, and only
+// so many receipts are left until it is a dead letter.
+func (b *Batch) again(r *record) time.Duration {
+	if r.message.Receives() == 1 {
+		return 0
+	}
+	return b.rest(r)
 }
 
 func (b *Batch) rest(r *record) time.Duration {

@@ -327,25 +327,29 @@ func TestBatch_Defer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for _, test := range []struct {
+			receives int
 			in, want time.Duration
-			outcome  events.Outcome
 		}{
-			{time.Hour, time.Hour, events.OutcomeDefer},
-			{-time.Hour, 0, events.OutcomeDefer},
+			{1, time.Hour, time.Hour},
+			{4, time.Hour, time.Hour},
+			{1, -time.Hour, 0},
+			// What is deferred again was told too early a time.
+			{2, -time.Hour, 30 * time.Second},
+			{4, time.Minute, 10 * time.Minute},
 			// SQS counts 12 hours from the receipt and refuses what leads beyond.
-			{48 * time.Hour, 11*time.Hour + 45*time.Minute, events.OutcomeDefer},
+			{1, 48 * time.Hour, 11*time.Hour + 45*time.Minute},
 		} {
 			q, h := &fakeQueue{}, &hops{}
 			err := &events.Error{Code: events.CodeRateLimited, Message: "later", RetryAt: time.Now().Add(test.in)}
 			b := &events.Batch{Queue: q, Observer: h, Subscriber: answers(map[string]error{"t:1": fmt.Errorf("ctx: %w", err)})}
-			if got := failures(b.Handle(t.Context(), sqsEvent(t, 1, 4))); got != "m1" {
+			if got := failures(b.Handle(t.Context(), sqsEvent(t, 1, test.receives))); got != "m1" {
 				t.Errorf("messages %q are reported, want m1", got)
 			}
 			if got := q.hidden["m1"]; got != test.want {
-				t.Errorf("deferred by %v: the message rests for %v, want %v", test.in, got, test.want)
+				t.Errorf("deferred by %v at receipt %d: the message rests for %v, want %v", test.in, test.receives, got, test.want)
 			}
-			if got := h.outcomes()["t:1"]; got != test.outcome {
-				t.Errorf("the outcome is %q, want %q", got, test.outcome)
+			if got := h.outcomes()["t:1"]; got != events.OutcomeDefer {
+				t.Errorf("the outcome is %q, want %q", got, events.OutcomeDefer)
 			}
 		}
 	})
