@@ -71,7 +71,7 @@ func printLetters(w io.Writer, letters []deadletter.Letter) error {
 
 // printLetter shows all of a letter.
 func printLetter(w io.Writer, l deadletter.Letter, full bool) {
-	_ = columns(w, [][]string{
+	rows := [][]string{
 		{"id", word(l.ID)},
 		{"queue", word(l.Queue)},
 		{"event", word(l.Event)},
@@ -82,7 +82,11 @@ func printLetter(w io.Writer, l deadletter.Letter, full bool) {
 		{"receives", fmt.Sprint(l.Receives)},
 		{"group", word(l.Group)},
 		{"replay to", cmp.Or(oneLine(strings.Join(l.To, ", ")), "nobody knows: "+oneLine(l.Unknown))},
-	})
+	}
+	if l.Error != "" {
+		rows = append(rows, []string{"error", oneLine(l.Error)})
+	}
+	_ = columns(w, rows)
 	_, _ = fmt.Fprintln(w, "attributes")
 	for _, name := range slices.Sorted(maps.Keys(l.Attributes)) {
 		a := l.Attributes[name]

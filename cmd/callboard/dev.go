@@ -44,6 +44,7 @@ func (c *devCommand) Run(ctx context.Context, s streams) error {
 	}
 	a := &app{conf: conf, topo: topo, rules: compiled, engine: engine, observer: observers{engine.Trace, log}}
 	engine.Queues.Limit, engine.Queues.OnClaimCheck = topo.Limit, exports.Watch(topo, a.observer)
+	engine.Queues.OnGivenUp = exports.WatchGivenUp(topo, a.observer)
 	err = c.serve(ctx, s, a)
 	return errors.Join(err, engine.Close())
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/callboard/callboard/internal/config"
 	"github.com/callboard/callboard/internal/embedded"
 	"github.com/callboard/callboard/internal/front"
+	"github.com/callboard/callboard/internal/sealed"
 	"github.com/callboard/callboard/internal/secrets"
 	"github.com/callboard/callboard/internal/senders"
 	"github.com/callboard/callboard/internal/topology"
@@ -43,6 +44,7 @@ func (a *app) foreign(f topology.Function) []string {
 func (a *app) sqsPublisher(f topology.Function) *sqspublisher.Handler {
 	h := &sqspublisher.Handler{Batch: a.batch(f, sqspublisher.New(a.engine.Queues)), Queues: map[string]string{}}
 	h.Batch.Foreign = a.reader().Read
+	h.Batch.Queue = sealed.Queue{Queue: h.Batch.Queue, Bucket: a.engine.Bucket()}
 	for _, q := range a.topo.Foreign {
 		h.Queues[embedded.QueueARN(q.Name)] = q.Topic
 	}
@@ -51,7 +53,7 @@ func (a *app) sqsPublisher(f topology.Function) *sqspublisher.Handler {
 
 func (a *app) reader() *sqspublisher.Reader {
 	objects := func(topology.ForeignQueue) sqspublisher.Objects { return a.engine.Buckets }
-	return &sqspublisher.Reader{Sources: sqspublisher.Sources(a.conf, a.topo, objects), Secrets: a.engine.Secrets}
+	return &sqspublisher.Reader{Sources: sqspublisher.Sources(a.conf, a.topo, objects), Secrets: a.engine.Secrets, Bucket: a.engine.Bucket()}
 }
 
 // enqueue puts a message into the queue that stands for one of others.
@@ -108,7 +110,7 @@ func (qs *queuesOfOthers) put(ctx context.Context, body io.Reader) (queueAnswer,
 	if err != nil {
 		return queueAnswer{}, err
 	}
-	e, _, _ := qs.reader.Read(ctx, sqspublisher.Seal(in.Topic, m.SQS(id, "", 1))) // whatever is wrong with it, it has an id
+	e, _, _ := qs.reader.Read(ctx, sealed.Seal(in.Topic, m.SQS(id, "", 1))) // whatever is wrong with it, it has an id
 	return queueAnswer{Message: id, Event: e.ID}, nil
 }
 

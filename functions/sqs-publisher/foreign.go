@@ -9,45 +9,13 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
-
+	"github.com/callboard/callboard/internal/sealed"
 	"github.com/callboard/callboard/internal/secrets"
 	"github.com/callboard/callboard/pkg/events"
 	"github.com/callboard/callboard/pkg/webhook"
 )
-
-// AttributeMessage is what a message of a queue of others has in the place of its own attributes from where it is
-// received: a JSON object with all that SQS says about it. So it can be parked whatever attributes it has, and brought
-// back through the ingest queue: it is read in the same way there, and becomes the same event.
-const AttributeMessage = events.AttributeEvents + "-message"
-
-// sealed is the content of [AttributeMessage].
-type sealed struct {
-	ID         string                         `json:"id"`   // of the message
-	Sent       time.Time                      `json:"sent"` // to the queue
-	Attributes map[string]events.SQSAttribute `json:"attributes,omitempty"`
-}
-
-// Seal returns a message of the queue of a topic with [AttributeMessage].
-func Seal(topic string, m events.SQSMessage) events.SQSMessage {
-	s := sealed{ID: m.MessageID, Sent: time.Now().UTC().Truncate(time.Millisecond), Attributes: m.MessageAttributes}
-	if ms, err := strconv.ParseInt(m.Attributes["SentTimestamp"], 10, 64); err == nil {
-		s.Sent = time.UnixMilli(ms).UTC()
-	}
-	packed, _ := json.Marshal(s, json.Deterministic(true), jsontext.AllowInvalidUTF8(true)) // texts, bytes and a time: never fails
-	m.MessageAttributes = map[string]events.SQSAttribute{
-		events.AttributeTopic: {DataType: "String", StringValue: topic},
-		// What it has in the log until it is read, so that a person finds the dead letter by it.
-		events.AttributeID: {DataType: "String", StringValue: events.NewID(topic, m.MessageID)},
-		AttributeMessage:   {DataType: "String", StringValue: string(packed)},
-	}
-	return m
-}
 
 // Secrets gives the live values of a secret.
 type Secrets interface {
@@ -75,13 +43,14 @@ type Source struct {
 type Reader struct {
 	Sources map[string]Source // by topic
 	Secrets Secrets
+	// Bucket is where [sealed.Queue] has put what was too large to be parked.
+	Bucket *events.Bucket
 }
 
-// Read makes an event of a message that [Seal] has returned; it returns false for any other. It is [events.Batch.Foreign].
+// Read makes an event of a message that is [sealed]; it returns false for any other. It is [events.Batch.Foreign].
 // What can never become an event is an error that parks.
 func (r *Reader) Read(ctx context.Context, m events.SQSMessage) (e events.Event, foreign bool, err error) {
-	attribute, foreign := m.MessageAttributes[AttributeMessage]
-	if !foreign {
+	if !sealed.Is(m) {
 		return events.Event{}, false, nil
 	}
 	e.Topic = m.MessageAttributes[events.AttributeTopic].StringValue
@@ -89,11 +58,14 @@ func (r *Reader) Read(ctx context.Context, m events.SQSMessage) (e events.Event,
 	if !known {
 		return e, true, events.Errorf(events.CodeInvalid, "the message is of the queue of the topic %q, which the configuration does not have", e.Topic)
 	}
-	var s sealed
-	if err := json.Unmarshal([]byte(attribute.StringValue), &s); err != nil {
-		return e, true, events.Wrap(err, events.CodeInvalid, "the attribute %s of the message is not valid", AttributeMessage)
+	s, body, err := sealed.Open(ctx, r.Bucket, m)
+	if s.ID != "" {
+		e.ID, e.Time, e.TraceParent = events.NewID(e.Topic, s.ID), s.Sent, newTrace(s.ID)
 	}
-	e.ID, e.Time, e.TraceParent = events.NewID(e.Topic, s.ID), s.Sent, newTrace(s.ID)
+	if err != nil {
+		return e, true, err
+	}
+	m.Body = body
 	read, err := r.event(ctx, e, source, s, m)
 	if err != nil {
 		return e, true, err
@@ -102,7 +74,7 @@ func (r *Reader) Read(ctx context.Context, m events.SQSMessage) (e events.Event,
 }
 
 // event completes e with what is in the message.
-func (r *Reader) event(ctx context.Context, e events.Event, source Source, s sealed, m events.SQSMessage) (events.Event, error) {
+func (r *Reader) event(ctx context.Context, e events.Event, source Source, s sealed.Content, m events.SQSMessage) (events.Event, error) {
 	c := content{body: []byte(m.Body), attributes: headers(s.Attributes)}
 	if err := c.open(ctx, source); err != nil {
 		return events.Event{}, err

@@ -22,6 +22,7 @@ import (
 
 	sqspublisher "github.com/callboard/callboard/functions/sqs-publisher"
 	"github.com/callboard/callboard/internal/config"
+	"github.com/callboard/callboard/internal/sealed"
 	"github.com/callboard/callboard/internal/senders"
 	"github.com/callboard/callboard/internal/topology"
 	"github.com/callboard/callboard/pkg/events"
@@ -48,6 +49,7 @@ type world struct {
 	blocked chan struct{}
 	release chan struct{}
 
+	stored    map[string][]byte // by key: the bucket for what is too large to be parked
 	published []events.Message
 	parked    []events.Message
 	hidden    map[string]time.Duration
@@ -64,18 +66,34 @@ func newWorld(tb testing.TB) *world {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return &world{conf: conf, topo: topo, objects: map[string]string{}, hidden: map[string]time.Duration{}}
+	return &world{conf: conf, topo: topo, objects: map[string]string{}, stored: map[string][]byte{}, hidden: map[string]time.Duration{}}
 }
+
+// Put and Get are those of the bucket.
+func (w *world) Put(_ context.Context, key string, data []byte) error {
+	w.stored[key] = data
+	return nil
+}
+
+func (w *world) Get(_ context.Context, key string) ([]byte, error) {
+	if data, ok := w.stored[key]; ok {
+		return data, nil
+	}
+	return nil, events.Errorf(events.CodeNotFound, "there is no blob")
+}
+
+func (w *world) bucket() *events.Bucket { return &events.Bucket{Name: "our-bucket", Store: w} }
 
 func (w *world) reader() *sqspublisher.Reader {
 	objects := func(topology.ForeignQueue) sqspublisher.Objects { return w }
-	return &sqspublisher.Reader{Sources: sqspublisher.Sources(w.conf, w.topo, objects), Secrets: w}
+	return &sqspublisher.Reader{Sources: sqspublisher.Sources(w.conf, w.topo, objects), Secrets: w, Bucket: w.bucket()}
 }
 
 func (w *world) handler() *sqspublisher.Handler {
 	h := &sqspublisher.Handler{
 		Batch: &events.Batch{
-			Function: topology.SQSPublisher, Subscriber: sqspublisher.New(w), Foreign: w.reader().Read, Queue: w, Observer: w,
+			Function: topology.SQSPublisher, Subscriber: sqspublisher.New(w), Foreign: w.reader().Read, Observer: w,
+			Queue: sealed.Queue{Queue: w, Bucket: w.bucket()},
 		},
 		Queues: map[string]string{},
 	}
@@ -287,6 +305,47 @@ func TestForeign_BroughtBack(t *testing.T) {
 	}
 }
 
+// So does one that was too large for our queues, also after it could not be understood a second time; its object is stored
+// once.
+func TestForeign_TooLargeBroughtBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.refused = events.Errorf(events.CodeInvalid, "not now")
+	m := message("orders", "m-1", `{"order":{"id":"7"},"refuse":true}`)
+	m.MessageAttributes["X-Order-State"] = events.SQSAttribute{DataType: "String.state", StringValue: "new"}
+	m.MessageAttributes["blob"] = events.SQSAttribute{DataType: "Binary", BinaryValue: bytes.Repeat([]byte{0xff}, events.MaxSQSMessageSize-100)}
+	again := m
+	for try := range 3 {
+		w.parked = nil
+		if failed := w.handle(t, again); len(failed) > 0 || len(w.parked) != 1 || len(w.stored) != 1 {
+			t.Fatalf("try %d: %q come again, %d are parked, %d objects are stored: %v", try, failed, len(w.parked), len(w.stored), w.hops)
+		}
+		back := w.parked[0]
+		if reason := back.Attributes[events.AttributeParkedReason].StringValue; reason != "not now" {
+			t.Errorf("try %d: the reason is %q", try, reason)
+		}
+		maps.DeleteFunc(back.Attributes, func(name string, _ events.Attribute) bool { return strings.HasPrefix(name, "x-events-parked-") })
+		again = back.SQS("another-id", "r", 1)
+		again.EventSourceARN = "arn:aws:sqs:eu-west-1:111122223333:callboard-ingest"
+	}
+	stored := w.stored
+	w.stored = nil
+	if failed := w.handle(t, again); len(failed) != 1 || len(w.published) > 0 {
+		t.Errorf("without its object: %q come again, %d are published; want it to come again", failed, len(w.published))
+	}
+	w.stored, w.refused = stored, nil
+	if failed := w.handle(t, again); len(failed) > 0 || len(w.published) != 1 {
+		t.Fatalf("%q come again, %d are published: %v", failed, len(w.published), w.hops)
+	}
+	e, err := events.Decode(w.published[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.ID != "orders:7" || string(e.Payload) != m.Body || e.Group != "team" || e.Metadata["x-order-state"] != "new" || !e.Time.Equal(time.UnixMilli(1793610900120)) {
+		t.Errorf("the event is %+v", e)
+	}
+}
+
 // message is a message of the queue of a topic.
 func message(topic, id, body string) events.SQSMessage {
 	return events.SQSMessage{
@@ -382,7 +441,7 @@ func FuzzRead(f *testing.F) {
 		if claimCheck {
 			m.MessageAttributes["ExtendedPayloadSize"] = events.SQSAttribute{DataType: "Number", StringValue: "2"}
 		}
-		e, foreign, err := w.reader().Read(t.Context(), sqspublisher.Seal("builds", m))
+		e, foreign, err := w.reader().Read(t.Context(), sealed.Seal("builds", m))
 		if !foreign {
 			t.Fatal("a message of others is not known as one")
 		}

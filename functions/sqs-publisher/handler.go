@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/callboard/callboard/internal/sealed"
 	"github.com/callboard/callboard/pkg/events"
 )
 
@@ -53,7 +54,7 @@ func (h *Handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	}
 	for i, m := range in.Records {
 		if topic, foreign := h.Queues[m.EventSourceARN]; foreign {
-			in.Records[i] = Seal(topic, m)
+			in.Records[i] = sealed.Seal(topic, m)
 		}
 	}
 	return json.Marshal(h.Batch.Handle(ctx, in.SQSEvent))

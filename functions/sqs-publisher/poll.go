@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/callboard/callboard/internal/sealed"
 	"github.com/callboard/callboard/internal/table"
 	"github.com/callboard/callboard/pkg/events"
 )
@@ -90,7 +91,7 @@ func (p *Poll) Run(ctx context.Context) (done Polled, err error) {
 func (p *Poll) batch(ctx context.Context, batch []events.SQSMessage) (deleted int, err error) {
 	e := events.SQSEvent{Records: make([]events.SQSMessage, len(batch))}
 	for i, m := range batch {
-		e.Records[i] = Seal(p.Topic, m)
+		e.Records[i] = sealed.Seal(p.Topic, m)
 	}
 	again := map[string]bool{}
 	for _, f := range p.Handle(ctx, e).BatchItemFailures {

@@ -35,11 +35,16 @@ func works(c *config.Config, t *topology.Topology) map[string]uses {
 	if c.Repeats() {
 		bodies = []string{"GetItem", "PutItem", "DeleteItem"}
 	}
+	// What was too large to be parked comes back to the function.
+	publisherPayloads := []string{"PutObject"}
+	if len(t.Foreign) > 0 {
+		publisherPayloads = []string{"GetObject", "PutObject"}
+	}
 	// What was large for the ingress is in the bucket already. An event is also stored on a later hop: what queues of
 	// others bring, and what became too large on its way, as an export that was removed lowers the limit.
 	known := map[string]uses{
 		topology.Ingress: {ingest: true, table: bodies, payloads: []string{"PutObject"}},
-		topology.SQSPublisher: {table: leases, payloads: []string{"PutObject"}, publish: func(t string) bool {
+		topology.SQSPublisher: {table: leases, payloads: publisherPayloads, publish: func(t string) bool {
 			root, isRoot := c.Topics[t]
 			return isRoot && root.From != config.FromPublish
 		}},

@@ -67,6 +67,8 @@ func (t *template) mayDoToPayloads(f topology.Function) []string {
 	switch {
 	case f.Build != "" && (f.Name == topology.SQSPublisher || f.Name == topology.CatalogSync):
 		return []string{"GetObject", "PutObject"}
+	case f.Name == topology.SQSPublisher && len(t.topo.Foreign) > 0: // what could not be parked otherwise comes back
+		return []string{"GetObject", "PutObject"}
 	case f.Build == "" || payloadActions[f.Name] != nil:
 		return payloadActions[f.Name]
 	case len(f.Publish) > 0:

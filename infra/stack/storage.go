@@ -1,8 +1,6 @@
 package stack
 
 import (
-	"strings"
-
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsdynamodb"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
@@ -48,9 +46,9 @@ const (
 // (https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html).
 const maxBucketPrefix = 63 - len("-") - 12 - len("-") - 14
 
-// bucketName returns the name of the bucket. No other account can have the same, and whoever adopts the bucket knows it.
+// bucketName returns the name of the bucket in the account and Region of the stack.
 func bucketName(prefix string) string {
-	return strings.Join([]string{prefix, *awscdk.Aws_ACCOUNT_ID(), *awscdk.Aws_REGION()}, "-")
+	return topology.BucketName(prefix, *awscdk.Aws_ACCOUNT_ID(), *awscdk.Aws_REGION())
 }
 
 // newBucket adds the bucket for blobs and payloads. They are never overwritten, and a deletion is final only after a week.

@@ -31,16 +31,16 @@ func newTopic(scope constructs.Construct, t topology.Topic, limit int, key awskm
 	made := awssns.NewTopic(scope, &id, &awssns.TopicProps{TopicName: jsii.String(t.AWSName), EnforceSSL: jsii.Bool(true), MasterKey: key})
 	resource := pin(made, id)
 	if limit > events.MaxMessageSize {
-		takeMore(resource)
+		takeMore(resource, limit)
 	}
 	return &topic{Topic: t, sns: made}
 }
 
-// takeMore lets a topic take all that SNS can take; who publishes keeps to the limit of the topology. The property is younger
-// than the schemas of the CDK and of cfn-lint
+// takeMore lets a topic take messages of up to limit bytes and no more, whoever publishes: its queues could not park them. The
+// property is younger than the schemas of the CDK and of cfn-lint
 // (https://docs.aws.amazon.com/sns/latest/dg/large-message-payloads.html).
-func takeMore(topic awscdk.CfnResource) {
-	topic.AddPropertyOverride(jsii.String("MaximumMessageSize"), events.MaxSQSMessageSize)
+func takeMore(topic awscdk.CfnResource, limit int) {
+	topic.AddPropertyOverride(jsii.String("MaximumMessageSize"), limit)
 	awscdk.Validations_Of(topic).Acknowledge(&awscdk.Acknowledgment{
 		Id: jsii.String("CloudFormation-Validate::F3002"), Reason: jsii.String("MaximumMessageSize is younger than the schema of this CDK"),
 	})

@@ -60,7 +60,7 @@ type Letter struct {
 	// Attributes and Body are there when all of a letter was asked for.
 	Attributes map[string]events.SQSAttribute `json:"attributes,omitempty"`
 	Body       string                         `json:"body,omitempty"`
-	// Error says what went wrong with a letter that should have been replayed or dropped.
+	// Error says what went wrong with a letter that should have been replayed or dropped, or could not be shown whole.
 	Error string `json:"error,omitempty"`
 }
 

@@ -12,11 +12,13 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/callboard/callboard/internal/sealed"
 	"github.com/callboard/callboard/internal/topology"
 	"github.com/callboard/callboard/pkg/events"
 )
 
-// Store is where the queues are. Names of queues are those of the topology; a store may know others.
+// Store is where the queues are. Names of queues are those of the topology, those of others included; a store may know
+// others.
 type Store interface {
 	// Count returns how many messages are in a queue, roughly where it is not known better.
 	Count(ctx context.Context, queue string) (int, error)
@@ -28,6 +30,8 @@ type Store interface {
 	Renew(ctx context.Context, queue string, m events.SQSMessage, hidden time.Duration) error
 	// Release shows received messages to others at once.
 	Release(ctx context.Context, queue string, ms []events.SQSMessage) error
+	// Bucket returns where large messages of a dead-letter queue are, see [sealed.Queue].
+	Bucket(ctx context.Context, queue string) (*events.Bucket, error)
 	// Send sends body, attributes and group of a message to a queue.
 	Send(ctx context.Context, queue string, m events.SQSMessage) error
 	// Delete deletes a received message.
@@ -78,7 +82,7 @@ type Order struct {
 	Selection
 	// Confirmed lets it be done to more than one letter.
 	Confirmed bool `json:"confirmed,omitempty"`
-	// To is the queue to replay to, where it is not the one that a letter came from.
+	// To is the queue to replay to, where it is not the one that a letter came from. It may be one of others.
 	To string `json:"to,omitempty"`
 	// Again makes subscribers that are done with an event do it once more.
 	Again bool `json:"again,omitempty"`
@@ -140,7 +144,11 @@ func (d *Desk) List(ctx context.Context, s Selection, whole bool) (Result, error
 	for i, l := range found.letters {
 		r.Letters[i] = l.letter
 		if whole {
-			r.Letters[i].Attributes, r.Letters[i].Body = l.message.MessageAttributes, l.message.Body
+			m, err := d.unfolded(ctx, l)
+			if err != nil { // what is in the queue is shown
+				r.Letters[i].Error = err.Error()
+			}
+			r.Letters[i].Attributes, r.Letters[i].Body, r.Letters[i].Bytes = m.MessageAttributes, m.Body, len(m.Body)
 		}
 	}
 	return r, nil
@@ -166,12 +174,59 @@ func (d *Desk) Replay(ctx context.Context, o Order) (Result, error) {
 			return err
 		}
 		for _, queue := range l.letter.To {
-			if err := d.Store.Send(ctx, queue, m); err != nil {
+			suited, err := d.suited(ctx, l, m, queue)
+			if err != nil {
+				return err
+			}
+			if err := d.Store.Send(ctx, queue, suited); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// suited returns the message that a letter becomes in a queue; m is what it was. A message of a queue of others stays
+// sealed for the function that reads it. In any other queue but ours it is as its sender sent it.
+func (d *Desk) suited(ctx context.Context, l *taken, m events.SQSMessage, queue string) (events.SQSMessage, error) {
+	if !sealed.Is(m) {
+		return m, nil
+	}
+	for _, q := range d.Topology.Queues {
+		if isARN := strings.HasPrefix(queue, "arn:"); queue != q.Name && (!isARN || !strings.HasSuffix(queue, ":"+q.AWSName)) {
+			continue
+		}
+		if q.Function != topology.SQSPublisher {
+			return m, events.Errorf(events.CodeInvalid, "it is of a queue of others, and only %s reads such messages: replay it to %s, or with --to to the queue of others", topology.SQSPublisher, topology.QueueIngest)
+		}
+		return m, nil
+	}
+	bucket, err := d.bucket(ctx, l)
+	if err != nil {
+		return m, err
+	}
+	return sealed.Original(ctx, bucket, m)
+}
+
+// unfolded returns the message of a letter as a person wants to see it: with a body and attributes that are in the bucket.
+// With an error it is as it is in the queue.
+func (d *Desk) unfolded(ctx context.Context, l *taken) (events.SQSMessage, error) {
+	if !sealed.Folded(l.message) {
+		return l.message, nil
+	}
+	bucket, err := d.bucket(ctx, l)
+	if err != nil {
+		return l.message, err
+	}
+	return sealed.Unfold(ctx, bucket, l.message)
+}
+
+// bucket returns where the message of a letter is, nil if that is the queue.
+func (d *Desk) bucket(ctx context.Context, l *taken) (*events.Bucket, error) {
+	if !sealed.Folded(l.message) {
+		return nil, nil //nolint:nilnil // nobody asks it
+	}
+	return d.Store.Bucket(ctx, l.letter.Queue)
 }
 
 // Drop deletes letters.
@@ -229,12 +284,12 @@ func (d *Desk) finish(ctx context.Context, l *taken, do func(context.Context, *t
 	return nil
 }
 
-// destination returns the queue that a person has named.
+// destination returns the queue that a person has named: one that is read, one of others, or an ARN.
 func (d *Desk) destination(name string) (string, error) {
-	if name == "" || strings.HasPrefix(name, "arn:") {
-		return name, nil
+	if name == "" {
+		return "", nil
 	}
-	var names []string
+	var names, others []string
 	for _, q := range d.Topology.Queues {
 		if slices.Contains(Queues(d.Topology), q.Name) {
 			continue
@@ -243,6 +298,23 @@ func (d *Desk) destination(name string) (string, error) {
 			return q.Name, nil
 		}
 		names = append(names, q.Name)
+	}
+	for _, q := range d.Topology.Foreign {
+		if name == q.Name || name == q.ARN {
+			return q.Name, nil
+		}
+		if name == q.AWSName() {
+			others = append(others, q.Name)
+		}
+		names = append(names, q.Name)
+	}
+	switch {
+	case strings.HasPrefix(name, "arn:"):
+		return name, nil
+	case len(others) == 1:
+		return others[0], nil
+	case len(others) > 1:
+		return "", events.Errorf(events.CodeInvalid, "%q is the name of several queues: --to takes one of %s", name, strings.Join(others, ", "))
 	}
 	return "", events.Errorf(events.CodeInvalid, "%q is not a queue that is read: --to takes one of %s", name, strings.Join(names, ", "))
 }

@@ -46,6 +46,47 @@ func TestQueuesOfOthers(t *testing.T) {
 	if response.StatusCode != http.StatusNotFound {
 		t.Errorf("a topic with a queue takes webhooks: %s", response.Status)
 	}
+	p.checkLargestIsParked(t)
+}
+
+// checkLargestIsParked sends the largest message that a queue takes, and which is no event: it is a dead letter, whole, and
+// the queue of others does not hand it out for ever. A person can read it and put it back as it was.
+func (p *Process) checkLargestIsParked(t *testing.T) {
+	t.Helper()
+	p.mustDead(t, "drop", "--all", "--yes")
+	const room = 1<<20 - len("x-build-stateStringfailed")
+	body := strings.Repeat("a \"b\"\n", room/6) + strings.Repeat(".", room%6)
+	path := filepath.Join(t.TempDir(), "body")
+	if err := os.WriteFile(path, []byte(body), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	event := p.Send(t, "queue", "failed", "--topic", "builds", "--file", path)
+	p.Settle(t)
+	show := func() letter {
+		t.Helper()
+		list := p.letters(t)
+		if len(list) != 1 || list[0].Queue != "sqs-publisher-dlq" || !strings.HasPrefix(list[0].Event, "builds:") {
+			t.Fatalf("the dead letters are %+v, want one", list)
+		}
+		whole := p.letters(t, "show", list[0].ID)
+		if len(whole) != 1 || whole[0].Body != body || !strings.Contains(whole[0].Reason, "JSON") {
+			t.Fatalf("the letter has a body of %d bytes, want the %d that were sent; reason %q", len(whole[0].Body), len(body), whole[0].Reason)
+		}
+		return list[0]
+	}
+	first := show()
+	if first.Event != event {
+		t.Errorf("the letter is of %s, want %s", first.Event, event)
+	}
+	for _, to := range []string{"ingest", "queue.builds"} {
+		p.mustDead(t, "replay", "--all", "--to", to)
+		p.Settle(t)
+		again := show()
+		if again.ID == first.ID || (again.Event == event) != (to == "ingest") {
+			t.Errorf("after a replay to %s there is %+v; want another letter, of the same message if it was only read again", to, again)
+		}
+		first = again
+	}
 }
 
 // told compares what the counter was told.

@@ -9,7 +9,7 @@ import (
 
 // Receive hands out up to n messages of a queue to a consumer that is no function of the engine, and does not wait for any.
 // They come again unless [Queues.Delete] is told their receipt handles in time; those that came too often go to the
-// dead-letter queue. It fails with [events.CodeNotFound] if there is no such queue.
+// dead-letter queue, of which OnGivenUp is told. It fails with [events.CodeNotFound] if there is no such queue.
 func (q *Queues) Receive(ctx context.Context, name string, n int) ([]events.SQSMessage, error) {
 	one := q.get(name)
 	if one == nil {
@@ -19,7 +19,11 @@ func (q *Queues) Receive(ctx context.Context, name string, n int) ([]events.SQSM
 	if len(batch) == 0 {
 		return nil, nil
 	}
-	loaded, err := q.load(ctx, one, batch, func(events.Message) {})
+	loaded, err := q.load(ctx, one, batch, func(m events.Message) {
+		if q.OnGivenUp != nil {
+			q.OnGivenUp(ctx, name, m)
+		}
+	})
 	if err != nil {
 		q.release(one, batch)
 		return nil, err

@@ -76,8 +76,15 @@ func TestReceive(t *testing.T) {
 	if err := q.hide("export", again[0].ReceiptHandle, 0); err != nil {
 		t.Fatal(err)
 	}
+	var givenUp []string
+	q.OnGivenUp = func(_ context.Context, queue string, m events.Message) {
+		givenUp = append(givenUp, queue+" "+m.Attributes[events.AttributeID].StringValue)
+	}
 	if got := receive(10); len(got) != 0 || q.Depths()["dlq"] != 1 {
 		t.Errorf("what was received too often is handed out %d times, and %d are dead letters", len(got), q.Depths()["dlq"])
+	}
+	if diff := cmp.Diff([]string{"export " + ids(again)[0]}, givenUp); diff != "" {
+		t.Errorf("it is told of (-want +got):\n%s", diff)
 	}
 	if got := q.Depths(); got["export"] != 1 || got["function"] != 3 {
 		t.Errorf("depths %v", got)

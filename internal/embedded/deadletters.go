@@ -101,6 +101,11 @@ func (d DeadLetters) Renew(_ context.Context, queue string, m events.SQSMessage,
 // Release implements [deadletter.Store].
 func (DeadLetters) Release(context.Context, string, []events.SQSMessage) error { return nil }
 
+// Bucket implements [deadletter.Store].
+func (d DeadLetters) Bucket(context.Context, string) (*events.Bucket, error) {
+	return d.Queues.Bucket, nil
+}
+
 // Send implements [deadletter.Store].
 func (d DeadLetters) Send(ctx context.Context, queue string, m events.SQSMessage) error {
 	return d.Queues.Send(ctx, queue, m.Message())

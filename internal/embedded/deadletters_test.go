@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/callboard/callboard/internal/blob"
 	"github.com/callboard/callboard/internal/deadletter"
 	"github.com/callboard/callboard/internal/deadletter/deadlettertest"
 	"github.com/callboard/callboard/internal/topology"
@@ -22,6 +23,9 @@ func openTopology(t *testing.T, path string, topo *topology.Topology) *Queues {
 	for i, q := range topo.Queues {
 		specs[i] = QueueSpec{Name: q.Name, Visibility: time.Minute, MaxReceives: q.MaxReceiveCount, DeadLetter: q.DeadLetter}
 	}
+	for _, q := range topo.Foreign {
+		specs = append(specs, QueueSpec{Name: q.Name, Visibility: time.Minute})
+	}
 	return openQueues(t, openDB(t, path), specs...)
 }
 
@@ -29,7 +33,14 @@ func TestDeadLetters_Conformance(t *testing.T) {
 	t.Parallel()
 	deadlettertest.Run(t, func(t *testing.T, topo *topology.Topology) deadletter.Store {
 		t.Helper()
-		return DeadLetters{openTopology(t, filepath.Join(t.TempDir(), "q.db"), topo)}
+		q := openTopology(t, filepath.Join(t.TempDir(), "q.db"), topo)
+		blobs, err := blob.Open(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = blobs.Close() })
+		q.Bucket = &events.Bucket{Name: bucketName, Store: blobs}
+		return DeadLetters{q}
 	})
 }
 

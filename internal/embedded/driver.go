@@ -61,6 +61,35 @@ func (m *mapping) poll(ctx, abort context.Context) error {
 	return m.queues.settle(m.queue, batch, func(r *received) bool { return err == nil && !failed[r.message.MessageID] })
 }
 
+// carried splits a batch into what one invocation carries and the rest. Lambda ends a batch before its messages are larger,
+// as JSON; it has at least one
+// (https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventsourcemapping.html#invocation-eventsourcemapping-batching).
+func carried(batch []*received) (fits, rest []*received, err error) {
+	// Escapes at most double a text that SQS takes, and everything beside body and attributes is short.
+	const beside = 2048
+	most := 0
+	for _, r := range batch {
+		most += 2*r.size + beside
+	}
+	if most <= maxInvocation {
+		return batch, nil, nil
+	}
+	n := len(`{"Records":[]}`)
+	for i, r := range batch {
+		data, err := json.Marshal(r.message)
+		if err != nil {
+			return nil, nil, err
+		}
+		if i > 0 {
+			n++ // a comma
+		}
+		if n += len(data); i > 0 && n > maxInvocation {
+			return batch[:i], batch[i:], nil
+		}
+	}
+	return batch, nil, nil
+}
+
 // invoke returns which messages of the batch have to come again. An error, a panic or an answer that names a
 // message that is not in the batch means all of them
 // (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html).

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -77,6 +78,79 @@ func TestMapping_VisibilityTimeout(t *testing.T) {
 	case <-again:
 	default:
 		t.Error("the message was deleted by the receive whose time was over")
+	}
+}
+
+// A batch ends before it is larger than an invocation can be, and what did not fit comes with the next one, as if nobody had
+// received it.
+func TestMapping_LargeBatches(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		body string // repeated up to the largest message
+		most int    // messages in a batch
+	}{
+		"text": {"x", 5}, "quotes, which are twice as long in JSON": {`"`, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			q := openQueues(t, openDB(t, filepath.Join(t.TempDir(), "q.db")), QueueSpec{Name: "dead"}, QueueSpec{Name: "q", Visibility: time.Minute, MaxReceives: 1, DeadLetter: "dead"})
+			const messages = 10
+			for range messages {
+				m := sample
+				m.Body = strings.Repeat(test.body, events.MaxSQSMessageSize-(sample.Size()-len(sample.Body)))
+				if err := q.Send(t.Context(), "q", m); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var mu sync.Mutex
+			handled, largest := map[string]bool{}, 0
+			drive(t, q, handlerFunc(func(_ context.Context, payload []byte) ([]byte, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				var e events.SQSEvent
+				if err := json.Unmarshal(payload, &e); err != nil {
+					return nil, err
+				}
+				if len(payload) > maxInvocation {
+					t.Errorf("an invocation has %d bytes with %d messages, where Lambda takes %d", len(payload), len(e.Records), maxInvocation)
+				}
+				for _, m := range e.Records {
+					if handled[m.MessageID] || m.Receives() != 1 {
+						t.Errorf("a message comes for the %d. time", m.Receives())
+					}
+					handled[m.MessageID] = true
+				}
+				largest = max(largest, len(e.Records))
+				return []byte(allDone), nil
+			}), events.LogObserver{Logger: discard})
+			mustDrain(t, q)
+			mu.Lock()
+			defer mu.Unlock()
+			if len(handled) != messages || largest != test.most || q.Depths()["dead"] > 0 {
+				t.Errorf("%d messages were handled in batches of up to %d, %d are dead letters; want all %d in batches of up to %d",
+					len(handled), largest, q.Depths()["dead"], messages, test.most)
+			}
+		})
+	}
+}
+
+// What did not fit keeps its place in the queue: newer messages do not overtake it again and again.
+func TestQueues_ReleasedKeepsItsPlace(t *testing.T) {
+	t.Parallel()
+	q := openQueues(t, openDB(t, filepath.Join(t.TempDir(), "q.db")), QueueSpec{Name: "q", Visibility: time.Minute})
+	send := func(body string) {
+		t.Helper()
+		if err := q.Send(t.Context(), "q", events.Message{Body: body}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send("first")
+	one := q.get("q")
+	batch, _ := q.take(one, 1)
+	q.release(one, batch)
+	send("second")
+	if got := mustReceive(t, q, "q"); len(got) != 2 || got[0].message.Body != "first" || got[0].count != 1 {
+		t.Errorf("received %d messages, the first of which is %+v", len(got), got[0].message)
 	}
 }
 

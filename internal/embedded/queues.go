@@ -43,6 +43,9 @@ type Queues struct {
 	Bucket *events.Bucket
 	// OnClaimCheck is told of each event that was published as a claim check; nil tells nobody.
 	OnClaimCheck func(ctx context.Context, e events.Event)
+	// OnGivenUp is told of each message that went to the dead-letter queue because [Queues.Receive] has handed it out too
+	// often; nil tells nobody.
+	OnGivenUp func(ctx context.Context, queue string, m events.Message)
 
 	db *bolt.DB
 
@@ -389,13 +392,15 @@ func sequence(key []byte) uint64 { return binary.BigEndian.Uint64(key) }
 type received struct {
 	entry   *entry
 	receipt string
-	count   int // receives of the message with this one
-	stored  int // receives that the disk knows
+	count   int       // receives of the message with this one
+	stored  int       // receives that the disk knows
+	visible time.Time // when it could be received, before this one
 	message events.SQSMessage
+	size    int             // of the message as AWS counts it
 	dead    *events.Message // what goes to the dead-letter queue, if it was received too often
 }
 
-// receive waits for up to n messages. Those that were handed out too often go to the dead-letter queue instead,
+// receive waits for up to n messages, and fewer if one invocation cannot carry them. Those that were handed out too often go to the dead-letter queue instead,
 // of which gaveUp is told. It returns nothing when ctx ends.
 func (q *Queues) receive(ctx context.Context, name string, n int, gaveUp func(events.Message)) ([]*received, error) {
 	one := q.get(name)
@@ -406,6 +411,14 @@ func (q *Queues) receive(ctx context.Context, name string, n int, gaveUp func(ev
 			if err != nil {
 				q.release(one, batch)
 				return nil, err
+			}
+			loaded, rest, err := carried(loaded)
+			if err != nil {
+				q.release(one, batch)
+				return nil, err
+			}
+			if len(rest) > 0 {
+				q.release(one, rest)
 			}
 			if len(loaded) > 0 {
 				return loaded, nil
@@ -431,10 +444,11 @@ func (q *Queues) take(one *queue, n int) (batch []*received, wait time.Duration)
 	for len(batch) < n && len(one.entries) > 0 && !one.entries[0].visible.After(now) {
 		e := heap.Pop(&one.entries).(*entry)
 		one.rest(e)
+		before := e.visible
 		e.visible, e.receipt = now.Add(one.Visibility), uuid.NewString()
 		e.receives++
 		one.open[e.receipt] = e
-		batch = append(batch, &received{entry: e, receipt: e.receipt, count: e.receives, stored: e.stored})
+		batch = append(batch, &received{entry: e, receipt: e.receipt, count: e.receives, stored: e.stored, visible: before})
 	}
 	for _, r := range batch {
 		heap.Push(&one.entries, r.entry)
@@ -458,7 +472,7 @@ func (q *Queues) release(one *queue, batch []*received) {
 		if r.entry.receipt == r.receipt {
 			r.entry.receives--
 			one.rest(r.entry)
-			one.show(r.entry, time.Now())
+			one.show(r.entry, r.visible)
 		}
 	}
 	one.signal()
@@ -489,7 +503,7 @@ func (q *Queues) load(ctx context.Context, one *queue, batch []*received, gaveUp
 			if r.count-1 > r.stored {
 				uncounted = append(uncounted, r)
 			}
-			r.message = m.SQS(s.ID, r.receipt, r.count)
+			r.message, r.size = m.SQS(s.ID, r.receipt, r.count), m.Size()
 			r.message.EventSourceARN = QueueARN(one.Name)
 			if !s.Sent.IsZero() {
 				r.message.Attributes["SentTimestamp"] = strconv.FormatInt(s.Sent.UnixMilli(), 10)

@@ -1,4 +1,4 @@
-// Package exports tells of what the consumer of an export does not get, so that it is seen and counted.
+// Package exports tells of what the consumer of an export does not get, or does not take, so that it is seen and counted.
 package exports
 
 import (
@@ -26,5 +26,32 @@ func Watch(t Topology, o events.Observer) func(ctx context.Context, e events.Eve
 				Accepted: e.Time, TraceParent: e.TraceParent,
 			})
 		}
+	}
+}
+
+// WatchGivenUp returns what is called for each message that went to the dead-letter queue because the consumer of an export
+// has received it too often. It gives o a hop: the function [topology.ExportHop] of that name has parked the event. In AWS
+// nobody is told of that but the alarm on dead letters.
+func WatchGivenUp(t *topology.Topology, o events.Observer) func(ctx context.Context, queue string, m events.Message) {
+	names := map[string]string{}
+	for _, q := range t.Queues {
+		if q.Export != "" {
+			names[q.Name] = q.Export
+		}
+	}
+	return func(ctx context.Context, queue string, m events.Message) {
+		name, exported := names[queue]
+		if !exported {
+			return
+		}
+		h := events.Hop{
+			Time: time.Now().UTC(), Event: m.Attributes[events.AttributeID].StringValue, Topic: m.Attributes[events.AttributeTopic].StringValue,
+			Function: topology.ExportHop + name, Outcome: events.OutcomePark,
+			Reason: "received too often and not deleted; it is in the dead-letter queue",
+		}
+		if e, err := events.Decode(m); err == nil {
+			h.Accepted, h.TraceParent = e.Time, e.TraceParent
+		}
+		o.Observe(ctx, h)
 	}
 }

@@ -244,6 +244,12 @@ func (t *Topology) SNSName(topic string) (string, bool) {
 	return t.Topics[i].AWSName, true
 }
 
+// BucketName returns the name of the bucket of a stack. No other account can have the same, and whoever looks for the bucket
+// knows it.
+func BucketName(prefix, account, region string) string {
+	return strings.Join([]string{prefix, account, region}, "-")
+}
+
 // Limit returns how many bytes a message may have on every hop of a topic or sub-topic, as AWS counts them: what SNS
 // takes by default, or nearly what SQS takes where somebody exports a topic of the same root. The payload of a larger
 // event goes into the bucket.

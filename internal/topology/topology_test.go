@@ -1,6 +1,7 @@
 package topology_test
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"os"
@@ -337,4 +338,61 @@ func TestForeignQueue(t *testing.T) {
 			t.Errorf("the publisher has %v, a poll counts on %v", f.Timeout, config.RunTimeout)
 		}
 	}
+}
+
+// What Callboard publishes to a topic with exports can be parked, with the longest that parking adds.
+func TestLimit_RoomForParking(t *testing.T) {
+	t.Parallel()
+	topo := build(t, `{
+		"topics": {"github": {"from": "github", "secrets": ["s"]}},
+		"exports": [{"name": "backstage", "topics": ["github.push"]}]}`)
+	limit := topo.Limit("github.push")
+	e := events.Event{
+		ID: "github:" + strings.Repeat("i", 500), Topic: "github." + strings.Repeat("t", events.MaxTopicLength-len("github.")), Time: time.Now(), Payload: []byte(`""`),
+	}
+	fits := func(n int) bool {
+		e.Payload = []byte(`"` + strings.Repeat("x", n) + `"`)
+		_, err := events.Encoder{MaxSize: limit}.Encode(e)
+		return err == nil
+	}
+	low, high := 0, events.MaxSQSMessageSize
+	for high-low > 1 {
+		if mid := (low + high) / 2; fits(mid) {
+			low = mid
+		} else {
+			high = mid
+		}
+	}
+	e.Payload = []byte(`"` + strings.Repeat("x", low) + `"`)
+	m, err := events.Encoder{MaxSize: limit}.Encode(e)
+	if err != nil || m.Size() != limit {
+		t.Fatalf("the largest message has %d bytes of %d: %v", m.Size(), limit, err)
+	}
+	q := &letters{}
+	b := &events.Batch{
+		Function: strings.Repeat("f", 64), Queue: q, Observer: q,
+		Subscriber: events.SubscriberFunc(func(context.Context, events.Event) error {
+			return events.Park(errors.New(strings.Repeat("😀", 1000)))
+		}),
+	}
+	record := m.SQS("m", "r", 1)
+	record.EventSourceARN = "arn:aws-us-gov:sqs:us-gov-west-1:111122223333:" + strings.Repeat("q", 80)
+	if again := b.Handle(t.Context(), events.SQSEvent{Records: []events.SQSMessage{record}}).BatchItemFailures; len(again) > 0 || len(q.parked) != 1 {
+		t.Fatal("the message is not parked")
+	}
+	if n := q.parked[0].Size(); n > events.MaxSQSMessageSize || len(q.parked[0].Attributes) != 7 {
+		t.Errorf("the dead letter has %d bytes and %d attributes; SQS takes %d", n, len(q.parked[0].Attributes), events.MaxSQSMessageSize)
+	}
+}
+
+// letters is a dead-letter queue.
+type letters struct{ parked []events.Message }
+
+func (*letters) ChangeVisibility(context.Context, events.SQSMessage, time.Duration) error { return nil }
+
+func (*letters) Observe(context.Context, events.Hop) {}
+
+func (l *letters) Park(_ context.Context, m events.Message) error {
+	l.parked = append(l.parked, m)
+	return nil
 }

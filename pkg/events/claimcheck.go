@@ -148,26 +148,63 @@ type Bucket struct {
 // fetch returns an event with its payload.
 func (b *Bucket) fetch(ctx context.Context, e Event) (Event, error) {
 	c, ok := e.outside()
-	switch {
-	case !ok:
+	if !ok {
 		return e, nil
-	case b == nil:
-		return e, Errorf(CodeUnavailable, "the payload of event %s is in the bucket %s, and this function knows no bucket", e.ID, c.Bucket)
-	case c.Bucket != b.Name:
-		return e, Errorf(CodeInvalid, "the payload of event %s is in the bucket %s; payloads are read from %s only", e.ID, c.Bucket, b.Name)
-	case !strings.HasPrefix(c.Key, PayloadPrefix):
-		return e, Errorf(CodeInvalid, "the payload of event %s has the key %s; those of payloads begin with %s", e.ID, c.Key, PayloadPrefix)
 	}
-	data, err := b.Store.Get(ctx, c.Key)
+	data, err := b.read(ctx, c, "the payload of event "+e.ID)
 	if err != nil {
-		return e, Wrap(err, ErrorCode(err), "the payload of event %s cannot be read", e.ID)
-	}
-	if len(data) != c.Size {
-		return e, Errorf(CodeInvalid, "the payload of event %s has %d bytes; its claim check is for %d", e.ID, len(data), c.Size)
+		return e, err
 	}
 	e.Payload = data
 	e.claim = &claim{ClaimCheck: c, fetched: true, sum: maphash.Bytes(claimSeed, data)}
 	return e, nil
+}
+
+// Read returns what a claim check stands for. It fails with [CodeInvalid] for one that [Bucket.Keep] and [Encoder.Offload]
+// have not made for this bucket, and with the error of the store.
+func (b *Bucket) Read(ctx context.Context, c ClaimCheck) ([]byte, error) {
+	return b.read(ctx, c, "what the claim check stands for")
+}
+
+// read is Read; what says of which payload an error is.
+func (b *Bucket) read(ctx context.Context, c ClaimCheck, what string) ([]byte, error) {
+	switch {
+	case b == nil:
+		return nil, Errorf(CodeUnavailable, "%s is in the bucket %s, and this function knows no bucket", what, c.Bucket)
+	case c.Bucket != b.Name:
+		return nil, Errorf(CodeInvalid, "%s is in the bucket %s; payloads are read from %s only", what, c.Bucket, b.Name)
+	case !strings.HasPrefix(c.Key, PayloadPrefix):
+		return nil, Errorf(CodeInvalid, "%s has the key %s; those of payloads begin with %s", what, c.Key, PayloadPrefix)
+	}
+	data, err := b.Store.Get(ctx, c.Key)
+	if err != nil {
+		return nil, Wrap(err, ErrorCode(err), "%s cannot be read", what)
+	}
+	if len(data) != c.Size {
+		return nil, Errorf(CodeInvalid, "%s has %d bytes; its claim check is for %d", what, len(data), c.Size)
+	}
+	return data, nil
+}
+
+// Keep puts data into the bucket and returns its claim check: a message with body and marker, and nothing else. When it
+// returns the data are durable. It fails with [CodeTooLarge] above [MaxPayloadSize] bytes, and with [CodeUnavailable] if
+// there is no bucket or the data cannot be stored.
+func (b *Bucket) Keep(ctx context.Context, data []byte) (Message, error) {
+	if b == nil {
+		return Message{}, Errorf(CodeUnavailable, "%d bytes are too many for a message, and this function knows no bucket", len(data))
+	}
+	if len(data) > MaxPayloadSize {
+		return Message{}, Errorf(CodeTooLarge, "there are %d bytes for the bucket; at most %d are possible", len(data), MaxPayloadSize)
+	}
+	c := ClaimCheck{Bucket: b.Name, Key: PayloadPrefix + rand.Text(), Size: len(data)}
+	body, err := c.body()
+	if err != nil {
+		return Message{}, err
+	}
+	if err := b.Store.Put(ctx, c.Key, data); err != nil {
+		return Message{}, Wrap(err, CodeUnavailable, "%d bytes cannot be stored in the bucket %s", len(data), b.Name)
+	}
+	return Message{Body: body, Attributes: map[string]Attribute{AttributeExtendedSize: {"Number", strconv.Itoa(c.Size)}}}, nil
 }
 
 // Offload is [Encoder.Encode] for an event of any size: where the message would be too large, the payload goes into the

@@ -460,3 +460,42 @@ func FuzzClaimCheck(f *testing.F) {
 		}
 	})
 }
+
+// What is kept can be read by its claim check, which is one of the extended clients; nothing else is read.
+func TestBucket_Keep(t *testing.T) {
+	t.Parallel()
+	s := &store{}
+	data := []byte("any bytes: \x00\xff")
+	m, err := bucketOf(s).Keep(t.Context(), data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, claimed, err := m.ClaimCheck()
+	if err != nil || !claimed || c.Size != len(data) || len(m.Attributes) != 1 || m.Validate(events.MaxMessageSize) != nil {
+		t.Fatalf("the message is %+v: %+v, %v", m, c, err)
+	}
+	if got, err := bucketOf(s).Read(t.Context(), c); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("read %q, %v", got, err)
+	}
+	other := c
+	other.Bucket = "other"
+	if _, err := bucketOf(s).Read(t.Context(), other); events.ErrorCode(err) != events.CodeInvalid {
+		t.Errorf("a claim check of another bucket: %v", err)
+	}
+	for name, test := range map[string]struct {
+		bucket *events.Bucket
+		size   int
+		code   events.Code
+	}{
+		"no bucket": {nil, 1, events.CodeUnavailable},
+		"too large": {bucketOf(s), events.MaxPayloadSize + 1, events.CodeTooLarge},
+		"down":      {bucketOf(&store{putErr: errors.New("broken pipe")}), 1, events.CodeUnavailable},
+	} {
+		if _, err := test.bucket.Keep(t.Context(), make([]byte, test.size)); events.ErrorCode(err) != test.code {
+			t.Errorf("%s: %v, want code %s", name, err, test.code)
+		}
+	}
+	if len(s.blobs) != 1 {
+		t.Errorf("%d objects are stored, want one", len(s.blobs))
+	}
+}

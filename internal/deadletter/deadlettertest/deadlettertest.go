@@ -18,6 +18,7 @@ import (
 
 	"github.com/callboard/callboard/internal/config"
 	"github.com/callboard/callboard/internal/deadletter"
+	"github.com/callboard/callboard/internal/sealed"
 	"github.com/callboard/callboard/internal/topology"
 	"github.com/callboard/callboard/pkg/events"
 	"github.com/callboard/callboard/pkg/events/eventstest"
@@ -26,7 +27,8 @@ import (
 const configuration = `{
   "topics": {
     "github": {"from": "github", "secrets": ["s"]},
-    "frobs": {"from": "hmac", "secrets": ["s"], "signature": {"header": "x-signature"}, "subTopic": ["body:type"]}
+    "frobs": {"from": "hmac", "secrets": ["s"], "signature": {"header": "x-signature"}, "subTopic": ["body:type"]},
+    "builds": {"from": "queue", "queue": "arn:aws:sqs:us-east-1:000000000000:QUEUE"}
   },
   "catalog": {"providers": {"github": {"acme": {"organization": "acme", "catalogPath": "/catalog-info.yaml", "filters": {"branch": "main"}}}}},
   "notifications": {"rules": [{"name": "r", "on": ["github.push", "frobs.add"], "to": ["user:default/guest"], "title": "t"}]}
@@ -35,7 +37,7 @@ const configuration = `{
 // Topology returns the one that the suite needs, with names of its own.
 func Topology(t testing.TB) *topology.Topology {
 	t.Helper()
-	c, err := config.Parse([]byte(configuration))
+	c, err := config.Parse([]byte(strings.ReplaceAll(configuration, "QUEUE", "builds-"+strings.ToLower(rand.Text()[:12]))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +49,8 @@ func Topology(t testing.TB) *topology.Topology {
 	return topo
 }
 
-// Run tests the stores that open returns. Each has the queues of the topology, and they are empty.
+// Run tests the stores that open returns. Each has the queues of the topology, those of others included, and they are empty;
+// and its bucket.
 func Run(t *testing.T, open func(t *testing.T, topo *topology.Topology) deadletter.Store) {
 	t.Helper()
 	for _, test := range []struct {
@@ -61,6 +64,9 @@ func Run(t *testing.T, open func(t *testing.T, topo *topology.Topology) deadlett
 		{"Confirm", testConfirm},
 		{"Drop", testDrop},
 		{"To", testTo},
+		{"Others", testOthers},
+		{"OthersTooLarge", testOthersTooLarge},
+		{"OthersBinary", testOthersBinary},
 		{"NoTarget", testNoTarget},
 		{"Whole", testWhole},
 		{"Many", testMany},
@@ -361,6 +367,156 @@ func testTo(t *testing.T, d desk) {
 	d.has(t, topology.Notify)
 }
 
+// ofOthers is a message of the queue of others with as many attributes as there can be, and what else a body may be.
+func ofOthers(body string) events.SQSMessage {
+	m := events.SQSMessage{MessageID: "m-1", Body: body, Attributes: map[string]string{"MessageGroupId": "team", "SentTimestamp": "1793610900120"}}
+	m.MessageAttributes = map[string]events.SQSAttribute{"ExtendedPayloadSize": {DataType: "Number.int", StringValue: "7"}}
+	for i := range 9 {
+		m.MessageAttributes[fmt.Sprint("X-Attribute-", i)] = events.SQSAttribute{DataType: "String.custom", StringValue: fmt.Sprintf("\"%d\"\n ä 😀", i)}
+	}
+	return m
+}
+
+// A message of a queue of others is read again by the function that reads it, or is in a queue of others as it was sent.
+func testOthers(t *testing.T, d desk) {
+	const body = "no \"event\" \\ ä 😀\r\n"
+	letter := func() events.SQSMessage {
+		m := sealed.Seal("builds", ofOthers(body))
+		for name, value := range parked(topology.SQSPublisher, "why") {
+			m.MessageAttributes[name] = events.SQSAttribute{DataType: "String", StringValue: value}
+		}
+		return m
+	}
+	q := d.Topology.Foreign[0]
+	d.put(t, "sqs-publisher-dlq", letter())
+	for _, to := range []string{"router-github", d.Topology.Prefix + "-notify"} {
+		r, err := d.Replay(t.Context(), deadletter.Order{To: to})
+		if err != nil || len(r.Letters) != 1 || !strings.Contains(r.Letters[0].Error, "--to") {
+			t.Errorf("to %s: %+v, %v; want to hear who reads it", to, r, err)
+		}
+	}
+	d.has(t, "router-github")
+	d.replay(t, deadletter.Order{})
+	d.has(t, topology.QueueIngest, sealed.Seal("builds", ofOthers(body)))
+	want := []events.SQSMessage{}
+	for _, to := range []string{q.Name, q.AWSName(), q.ARN} {
+		d.put(t, "sqs-publisher-dlq", letter())
+		if r := d.replay(t, deadletter.Order{To: to}); !slices.Equal(r.Letters[0].To, []string{q.Name}) {
+			t.Errorf("--to %s is %v", to, r.Letters[0].To)
+		}
+		want = append(want, ofOthers(body))
+		d.has(t, q.Name, want...)
+	}
+	d.has(t, "sqs-publisher-dlq")
+	d.has(t, topology.QueueIngest, sealed.Seal("builds", ofOthers(body)))
+}
+
+// parkInto parks in a queue.
+type parkInto struct {
+	events.Queue
+
+	desk  desk
+	queue string
+}
+
+func (p parkInto) Park(ctx context.Context, m events.Message) error {
+	return p.desk.Store.Send(ctx, p.queue, m.SQS("", "", 0))
+}
+
+// So is one that was too large to be parked, and a person can see it.
+func testOthersTooLarge(t *testing.T, d desk) {
+	const letters = "sqs-publisher-dlq"
+	sent := ofOthers("")
+	room := events.MaxSQSMessageSize - sent.Message().Size()
+	sent.Body = strings.Repeat("\"\n", room/2) + strings.Repeat(".", room%2)
+	bucket, err := d.Store.Bucket(t.Context(), letters)
+	if err != nil {
+		t.Fatal(err)
+	}
+	park := func() {
+		t.Helper()
+		m := sealed.Seal("builds", sent)
+		for name, value := range parked(topology.SQSPublisher, "why") {
+			m.MessageAttributes[name] = events.SQSAttribute{DataType: "String", StringValue: value}
+		}
+		if err := (sealed.Queue{Queue: parkInto{desk: d, queue: letters}, Bucket: bucket}).Park(t.Context(), m.Message()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	park()
+	listed := d.list(t, deadletter.Selection{})
+	if len(listed) != 1 || listed[0].Reason != "why" || listed[0].Topic != "builds" || listed[0].Event != "builds:m-1" || !slices.Equal(listed[0].To, []string{topology.QueueIngest}) {
+		t.Fatalf("the list is %+v, want the letter", listed)
+	}
+	whole, err := d.List(t.Context(), deadletter.Selection{IDs: []string{listed[0].ID}}, true)
+	if err != nil || len(whole.Letters) != 1 {
+		t.Fatalf("%+v, %v", whole, err)
+	}
+	l := whole.Letters[0]
+	want := sealed.Seal("builds", sent).MessageAttributes[sealed.Attribute]
+	if l.Error != "" || l.Body != sent.Body || l.Bytes != len(sent.Body) || !equalAttribute(l.Attributes[sealed.Attribute], want) || l.Attributes[events.AttributeParkedReason].StringValue != "why" {
+		t.Errorf("the letter has %d bytes of %d, error %q, attributes %v", len(l.Body), len(sent.Body), l.Error, slices.Sorted(maps.Keys(l.Attributes)))
+	}
+
+	store, q := d.Store, d.Topology.Foreign[0]
+	d.Store = broken{Store: store, bucket: errors.New("no network")}
+	if r, err := d.Replay(t.Context(), deadletter.Order{To: q.ARN}); err != nil || !strings.Contains(r.Letters[0].Error, "no network") {
+		t.Errorf("without the bucket: %+v, %v", r, err)
+	}
+	if r, err := d.List(t.Context(), deadletter.Selection{}, true); err != nil || len(r.Letters) != 1 || !strings.Contains(r.Letters[0].Error, "no network") || r.Letters[0].Body == "" {
+		t.Errorf("without the bucket the letter is %+v, %v", r, err)
+	}
+	d.Store = store
+	d.replay(t, deadletter.Order{To: q.ARN})
+	if got := d.in(t, q.Name); len(got) != 1 || !equal(got[0], contentOf(sent)) {
+		t.Error("it is not in the queue of others as it was sent")
+	}
+	park()
+	d.replay(t, deadletter.Order{})
+	got := d.in(t, topology.QueueIngest)
+	if len(got) != 1 {
+		t.Fatalf("%d messages are in the ingest queue", len(got))
+	}
+	read := events.SQSMessage{Body: got[0].Body, MessageAttributes: got[0].Attributes, Attributes: map[string]string{"MessageGroupId": got[0].Group}}
+	if original, err := sealed.Original(t.Context(), bucket, read); err != nil || !equal(contentOf(original), contentOf(sent)) {
+		t.Errorf("the function that reads it gets another message: %v", err)
+	}
+	if slices.ContainsFunc(slices.Collect(maps.Keys(got[0].Attributes)), func(name string) bool { return strings.HasPrefix(name, events.ParkedPrefix) }) {
+		t.Error("what parking has added is still there")
+	}
+	d.has(t, letters)
+}
+
+func equal(a, b content) bool {
+	return a.Body == b.Body && a.Group == b.Group && maps.EqualFunc(a.Attributes, b.Attributes, equalAttribute)
+}
+
+func equalAttribute(a, b events.SQSAttribute) bool {
+	return a.DataType == b.DataType && a.StringValue == b.StringValue && string(a.BinaryValue) == string(b.BinaryValue)
+}
+
+// What a queue cannot take as it was sent stays a letter: nothing is changed on the way.
+func testOthersBinary(t *testing.T, d desk) {
+	sent := ofOthers("{}")
+	sent.MessageAttributes["X-Attribute-0"] = events.SQSAttribute{DataType: "Binary.raw", BinaryValue: []byte{0, 0xff}}
+	letter := sealed.Seal("builds", sent)
+	d.put(t, "sqs-publisher-dlq", letter)
+	r, err := d.Replay(t.Context(), deadletter.Order{To: d.Topology.Foreign[0].Name})
+	if err != nil || len(r.Letters) != 1 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if failure := r.Letters[0].Error; failure != "" {
+		if !strings.Contains(failure, "Binary") {
+			t.Errorf("it is not replayed: %s", failure)
+		}
+		d.has(t, d.Topology.Foreign[0].Name)
+		d.has(t, "sqs-publisher-dlq", letter)
+		return
+	}
+	d.has(t, d.Topology.Foreign[0].Name, sent)
+	d.has(t, "sqs-publisher-dlq")
+}
+
 // A letter of which nobody can say where it came from stays until a person does.
 func testNoTarget(t *testing.T, d desk) {
 	foreign := events.SQSMessage{Body: "no event", MessageAttributes: map[string]events.SQSAttribute{"x-mark": {DataType: "Number.int", StringValue: "7"}}}
@@ -420,6 +576,14 @@ func testMany(t *testing.T, d desk) {
 type broken struct {
 	deadletter.Store
 	send, remove func(queue string, m events.SQSMessage) error
+	bucket       error
+}
+
+func (b broken) Bucket(ctx context.Context, queue string) (*events.Bucket, error) {
+	if b.bucket != nil {
+		return nil, b.bucket
+	}
+	return b.Store.Bucket(ctx, queue)
 }
 
 func (b broken) Send(ctx context.Context, queue string, m events.SQSMessage) error {
@@ -453,7 +617,9 @@ func testFailures(t *testing.T, d desk) {
 		{"sending", failure, nil, nil},
 		{"deleting", nil, failure, []events.SQSMessage{whole}},
 	} {
-		d.Store = broken{store, func(string, events.SQSMessage) error { return test.send }, func(string, events.SQSMessage) error { return test.remove }}
+		d.Store = broken{
+			Store: store, send: func(string, events.SQSMessage) error { return test.send }, remove: func(string, events.SQSMessage) error { return test.remove },
+		}
 		r, err := d.Replay(t.Context(), deadletter.Order{})
 		if err != nil || len(r.Letters) != 1 || !strings.Contains(r.Letters[0].Error, "no network") {
 			t.Errorf("%s fails: %+v, %v; want to hear of it", test.name, r, err)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/callboard/callboard/internal/deadletter"
@@ -25,7 +26,21 @@ func TestServices(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			return sqsletters.New(cfg, topo)
+			for _, q := range topo.Foreign {
+				if _, err := client.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String(q.AWSName())}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			store := sqsletters.New(cfg, topo)
+			bucket, err := store.Bucket(t.Context(), "sqs-publisher-dlq")
+			if err != nil {
+				t.Fatal(err)
+			}
+			objects := s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })
+			if _, err := objects.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &bucket.Name}); err != nil {
+				t.Fatal(err)
+			}
+			return store
 		})
 	})
 }

@@ -2,6 +2,7 @@
 package sqsletters
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/aws/smithy-go"
 
+	"github.com/callboard/callboard/internal/blob/s3blob"
 	"github.com/callboard/callboard/internal/deadletter"
 	"github.com/callboard/callboard/internal/topology"
 	"github.com/callboard/callboard/pkg/events"
@@ -32,10 +34,13 @@ const (
 
 // Store has the queues of a stack in SQS. It needs no right but those on the queues that are used:
 // sqs:GetQueueUrl, GetQueueAttributes, ReceiveMessage, ChangeMessageVisibility and DeleteMessage on dead-letter
-// queues, and GetQueueUrl and SendMessage on those that letters are sent to. A queue may also be named by an ARN.
+// queues, and GetQueueUrl and SendMessage on those that letters are sent to. A queue may also be named by an ARN. For a
+// message of a queue of others that was too large to be parked it needs s3:GetObject on the payloads in the bucket.
 type Store struct {
+	cfg    aws.Config
 	client *sqs.Client
-	names  map[string]string // in SQS, by the name in the topology
+	prefix string
+	names  map[string]string // in SQS, by the name in the topology; ARNs of queues of others
 	// wait makes SQS ask all of its servers, so that an empty answer means an empty queue
 	// (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html).
 	wait int32 // seconds
@@ -48,14 +53,42 @@ var _ deadletter.Store = (*Store)(nil)
 
 // New returns the queues of a topology in the account and region of cfg.
 func New(cfg aws.Config, t *topology.Topology) *Store {
-	s := &Store{client: sqs.NewFromConfig(cfg), names: map[string]string{}, urls: map[string]string{}}
+	s := &Store{cfg: cfg, client: sqs.NewFromConfig(cfg), prefix: t.Prefix, names: map[string]string{}, urls: map[string]string{}}
 	if cfg.BaseEndpoint == nil { // AWS itself, and no emulator
 		s.wait = 1
 	}
 	for _, q := range t.Queues {
 		s.names[q.Name] = q.AWSName
 	}
+	for _, q := range t.Foreign {
+		s.names[q.Name] = q.ARN
+	}
 	return s
+}
+
+// arn returns the parts of the ARN of a queue, if it is known by one.
+func (s *Store) arn(queue string) (parts []string, ok bool) {
+	parts = strings.Split(cmp.Or(s.names[queue], queue), ":")
+	return parts, len(parts) == 6 && parts[2] == "sqs"
+}
+
+// at lets a request go to the region of a queue.
+func (s *Store) at(queue string) func(*sqs.Options) {
+	return func(o *sqs.Options) {
+		if arn, ok := s.arn(queue); ok {
+			o.Region = arn[3]
+		}
+	}
+}
+
+// Bucket implements [deadletter.Store]: it is that of the stack, in the account of the queue.
+func (s *Store) Bucket(ctx context.Context, queue string) (*events.Bucket, error) {
+	url, err := s.url(ctx, queue)
+	if err != nil {
+		return nil, err
+	}
+	parts := strings.Split(*url, "/") // it ends with "/<account>/<name>"
+	return s3blob.Bucket(s.cfg, topology.BucketName(s.prefix, parts[max(len(parts)-2, 0)], s.cfg.Region)), nil
 }
 
 // url returns the URL of a queue.
@@ -68,13 +101,13 @@ func (s *Store) url(ctx context.Context, queue string) (*string, error) {
 	}
 	name := s.names[queue]
 	in := &sqs.GetQueueUrlInput{QueueName: &name}
-	if arn := strings.Split(queue, ":"); len(arn) == 6 && arn[2] == "sqs" {
+	if arn, ok := s.arn(queue); ok {
 		in.QueueName, in.QueueOwnerAWSAccountId = &arn[5], &arn[4]
 	}
 	if *in.QueueName == "" {
 		return nil, events.Errorf(events.CodeInvalid, "%q is not a queue of the configuration, nor the ARN of one", queue)
 	}
-	out, err := s.client.GetQueueUrl(ctx, in)
+	out, err := s.client.GetQueueUrl(ctx, in, s.at(queue))
 	if err != nil {
 		return nil, failed(err, "sqs:GetQueueUrl", *in.QueueName)
 	}
@@ -106,7 +139,7 @@ func (s *Store) Count(ctx context.Context, queue string) (int, error) {
 		types.QueueAttributeNameApproximateNumberOfMessages, types.QueueAttributeNameApproximateNumberOfMessagesNotVisible,
 		types.QueueAttributeNameApproximateNumberOfMessagesDelayed,
 	}
-	out, err := s.client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: url, AttributeNames: names})
+	out, err := s.client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: url, AttributeNames: names}, s.at(queue))
 	if err != nil {
 		return 0, failed(err, "sqs:GetQueueAttributes", queue)
 	}
@@ -132,7 +165,7 @@ func (s *Store) Receive(ctx context.Context, queue string, hidden time.Duration)
 				QueueUrl: url, MaxNumberOfMessages: maxBatch, WaitTimeSeconds: s.wait, VisibilityTimeout: seconds(hidden),
 				MessageAttributeNames:       []string{"All"},
 				MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
-			})
+			}, s.at(queue))
 			if err != nil {
 				yield(events.SQSMessage{}, failed(err, "sqs:ReceiveMessage", queue))
 				return
@@ -177,7 +210,7 @@ func (s *Store) Renew(ctx context.Context, queue string, m events.SQSMessage, hi
 		return err
 	}
 	in := &sqs.ChangeMessageVisibilityInput{QueueUrl: url, ReceiptHandle: &m.ReceiptHandle, VisibilityTimeout: seconds(hidden)}
-	if _, err := s.client.ChangeMessageVisibility(ctx, in); err != nil {
+	if _, err := s.client.ChangeMessageVisibility(ctx, in, s.at(queue)); err != nil {
 		if api, ok := errors.AsType[smithy.APIError](err); ok && slices.ContainsFunc(notHidden, func(code string) bool { return strings.Contains(api.ErrorCode(), code) }) {
 			return events.Wrap(err, events.CodeNotFound, "somebody else has received it meanwhile, or it is gone; list the queue again")
 		}
@@ -198,7 +231,7 @@ func (s *Store) Release(ctx context.Context, queue string, ms []events.SQSMessag
 		for i, m := range batch {
 			in.Entries = append(in.Entries, types.ChangeMessageVisibilityBatchRequestEntry{Id: aws.String(strconv.Itoa(i)), ReceiptHandle: &m.ReceiptHandle, VisibilityTimeout: 0})
 		}
-		out, err := s.client.ChangeMessageVisibilityBatch(ctx, in)
+		out, err := s.client.ChangeMessageVisibilityBatch(ctx, in, s.at(queue))
 		if err != nil {
 			errs = append(errs, failed(err, "sqs:ChangeMessageVisibility", queue))
 		} else if len(out.Failed) > 0 {
@@ -225,7 +258,7 @@ func (s *Store) Send(ctx context.Context, queue string, m events.SQSMessage) err
 	if group := m.Attributes["MessageGroupId"]; group != "" {
 		in.MessageGroupId = &group
 	}
-	if _, err := s.client.SendMessage(ctx, in); err != nil {
+	if _, err := s.client.SendMessage(ctx, in, s.at(queue)); err != nil {
 		return failed(err, "sqs:SendMessage", queue)
 	}
 	return nil
@@ -237,7 +270,7 @@ func (s *Store) Delete(ctx context.Context, queue string, m events.SQSMessage) e
 	if err != nil {
 		return err
 	}
-	if _, err := s.client.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: url, ReceiptHandle: &m.ReceiptHandle}); err != nil {
+	if _, err := s.client.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: url, ReceiptHandle: &m.ReceiptHandle}, s.at(queue)); err != nil {
 		return failed(err, "sqs:DeleteMessage", queue)
 	}
 	return nil
