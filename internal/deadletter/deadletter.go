@@ -80,7 +80,7 @@ func letter(t *topology.Topology, queue string, m events.SQSMessage) Letter {
 	}
 	switch {
 	case l.Reason != "":
-	case ofSubscriptions(t, queue):
+	case bySNS(t, queue, m):
 		l.Reason, l.Function = cmp.Or(strings.Trim(text(snsCode)+": "+text(snsMessage), ": "), reasonUndelivered), functionSNS
 	default:
 		l.Reason, l.Function = reasonTooOften, reader(t, queue)
@@ -181,9 +181,13 @@ func subscribed(t *topology.Topology, deadLetters, topic string, claimCheck bool
 	return names, nil
 }
 
-// ofSubscriptions tells whether SNS writes to a dead-letter queue.
-func ofSubscriptions(t *topology.Topology, deadLetters string) bool {
-	return slices.ContainsFunc(t.Subscriptions, func(s topology.Subscription) bool { return s.DeadLetter == deadLetters })
+// bySNS tells whether SNS has put a message into a dead-letter queue: it did if the queue is that of subscriptions of ours.
+// Of a queue that the topology does not know, what SNS adds tells it.
+func bySNS(t *topology.Topology, queue string, m events.SQSMessage) bool {
+	if strings.HasPrefix(queue, "arn:") {
+		return !slices.ContainsFunc(snsAttributes, func(name string) bool { return m.MessageAttributes[name].StringValue == "" })
+	}
+	return slices.ContainsFunc(t.Subscriptions, func(s topology.Subscription) bool { return s.DeadLetter == queue })
 }
 
 // restored returns the message as it was before it became a dead letter, with another [events.Event.Again] if that

@@ -169,7 +169,7 @@ func (d *Desk) Replay(ctx context.Context, o Order) (Result, error) {
 		if l.letter.Unknown != "" {
 			return events.Errorf(events.CodeNotFound, "%s", l.letter.Unknown)
 		}
-		m, err := restored(l.message, ofSubscriptions(d.Topology, l.letter.Queue), again)
+		m, err := restored(l.message, bySNS(d.Topology, l.letter.Queue, l.message), again)
 		if err != nil {
 			return err
 		}
