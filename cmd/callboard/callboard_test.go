@@ -207,6 +207,75 @@ func TestGenericHook(t *testing.T) {
 	}
 }
 
+// A sample has its type where a template or the path into an array looks for it; where nothing says so there is none.
+func TestGenericHook_Derived(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		rules           []string
+		delivery, event string
+		body            string // "" if there is no sample
+		headers         map[string]string
+	}{
+		{[]string{"${header:X-Event}"}, "", "add", `{"message":"sent by callboard send"}`, map[string]string{"x-event": "add"}},
+		{[]string{"frob-${body:type}"}, "", "frob-add", `{"message":"sent by callboard send","type":"add"}`, map[string]string{}},
+		{[]string{"frob-${body:type}"}, "", "add", "", nil},
+		{[]string{"frob-${body:type}", "body:kind"}, "", "add", `{"kind":"add","message":"sent by callboard send"}`, map[string]string{}},
+		{
+			[]string{"${header:x-event}.${body:changes.1.action}"},
+			"header:x-id", "pull.opened",
+			`{"changes":[null,{"action":"opened"}],"message":"sent by callboard send"}`,
+			map[string]string{"x-event": "pull", "x-id": "7"},
+		},
+		{[]string{"${header:x-event}.${body:action}"}, "", "pull", "", nil},
+		{[]string{"${header:x-event}${body:action}"}, "", "pull", "", nil},
+		{[]string{"body:changes[0].type"}, "body:changes[1].id", "add", `{"changes":[{"type":"add"},{"id":"7"}],"message":"sent by callboard send"}`, map[string]string{}},
+		{[]string{"body:0.type"}, "", "add", `[{"type":"add"}]`, map[string]string{}},
+		{
+			[]string{`body:labels["app.kubernetes.io/name"]["0"]`},
+			"${body:id}-${header:x-try}", "add",
+			`{"id":"7","labels":{"app.kubernetes.io/name":{"0":"add"}},"message":"sent by callboard send"}`,
+			map[string]string{"x-try": "7"},
+		},
+		{[]string{"body:999999"}, "", "add", `{"999999":"add","message":"sent by callboard send"}`, map[string]string{}},
+		{[]string{"body:id.type"}, "body:id", "add", "", nil},
+	} {
+		got, err := genericHook(config.Topic{SubTopic: test.rules, DeliveryID: test.delivery}, test.event, "7")
+		if test.body == "" {
+			if events.ErrorCode(err) != events.CodeInvalid || !strings.Contains(err.Error(), "--file") {
+				t.Errorf("%q as %q: %v, want an error that names --file", test.rules, test.event, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%q as %q: %v", test.rules, test.event, err)
+			continue
+		}
+		if diff := cmp.Diff(hook{Event: test.event, Payload: []byte(test.body), Headers: test.headers}, got); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", test.rules, diff)
+		}
+	}
+}
+
+// A message from a file gets the attributes in which its type is looked for.
+func TestAttributes(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		rule, event string
+		want        map[string]string
+	}{
+		{"metadata:x-state", "failed", map[string]string{"x-state": "failed"}},
+		{"header:x-state", "failed", map[string]string{"x-state": "failed"}},
+		{"build.${metadata:X-State}", "build.failed", map[string]string{"x-state": "failed"}},
+		{"${metadata:x-kind}.${body:state}", "build.failed", map[string]string{"x-kind": "build"}},
+		{"build.${metadata:x-state}", "failed", map[string]string{}},
+		{"body:state", "failed", map[string]string{}},
+	} {
+		if diff := cmp.Diff(test.want, attributes(test.rule, test.event)); diff != "" {
+			t.Errorf("%s as %s (-want +got):\n%s", test.rule, test.event, diff)
+		}
+	}
+}
+
 // send signs what a file holds, byte for byte, as the provider would, and prints the id of the event.
 func TestSend_Flags(t *testing.T) {
 	t.Parallel()
@@ -268,6 +337,7 @@ func TestSend_IsAccepted(t *testing.T) {
 		"azure": {"from": "azure-devops", "secrets": ["a"]}, "gerrit": {"from": "gerrit", "secrets": ["a"]}, "gitea": {"from": "gitea", "secrets": ["a"]},
 		"hmac": {"from": "hmac", "secrets": ["a"], "signature": {"header": "x-signature"}, "deliveryId": "header:x-id", "subTopic": ["header:x-type"]},
 		"standard": {"from": "standard-webhooks", "secrets": ["a"]}, "basic": {"from": "basic", "secrets": ["a"], "deliveryId": "body:id"},
+		"made": {"from": "basic", "secrets": ["a"], "subTopic": ["frob.${body:changes.0.type}"]},
 		"token": {"from": "token", "secrets": ["a"]}, "none": {"from": "none", "verify": "none"}
 	}}`), 0o600); err != nil {
 		t.Fatal(err)
@@ -347,6 +417,9 @@ func TestSend_IsAccepted(t *testing.T) {
 		if got := send(t, provider, "add"); !strings.HasPrefix(got, want) {
 			t.Errorf("%s: %q, want %q", provider, got, want)
 		}
+	}
+	if got := send(t, "basic", "frob.add", "--topic", "made"); !strings.HasPrefix(got, "made.frob.add") {
+		t.Errorf("a template: %q", got)
 	}
 	payload := filepath.Join(folder, "payload.json")
 	if err := os.WriteFile(payload, []byte(`{"object_kind":"pipeline"}`), 0o600); err != nil {

@@ -114,6 +114,18 @@ func (qs *queuesOfOthers) put(ctx context.Context, body io.Reader) (queueAnswer,
 	return queueAnswer{Message: id, Event: e.ID}, nil
 }
 
+// attributes returns those that a message needs so that a rule finds an event; none where that cannot be seen from the rule.
+func attributes(rule, event string) map[string]string {
+	needed := map[string]string{}
+	where, ok := aims(rule, event)
+	for selector, text := range where {
+		if attribute, isMetadata := strings.CutPrefix(selector, "metadata:"); ok && isMetadata {
+			needed[attribute] = text
+		}
+	}
+	return needed
+}
+
 // enqueue sends a message to the queue of a topic and prints the id of its event. What would be headers of a webhook are
 // its attributes.
 func (c *sendCommand) enqueue(ctx context.Context, s streams, topo *topology.Topology, name string, topic config.Topic, engine front.Running) error {
@@ -136,8 +148,8 @@ func (c *sendCommand) enqueue(ctx context.Context, s streams, topo *topology.Top
 		}
 	}
 	if len(topic.SubTopic) > 0 && topic.From == config.FromQueue { // also where the payload is from a file
-		if kind, attribute, _ := strings.Cut(topic.SubTopic[0], ":"); kind != "body" {
-			r.Headers.Set(attribute, c.Event)
+		for attribute, text := range attributes(topic.SubTopic[0], c.Event) {
+			r.Headers.Set(attribute, text)
 		}
 	}
 	senders.Profile(topic, topo.SubTopicRules(name), topo.DeliveryID(name)).(signer).Sign(&r, secret) //nolint:forcetypeassert // every profile of the configuration can

@@ -7,8 +7,12 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"net/netip"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -90,7 +94,7 @@ func (h *Handler) Handle(ctx context.Context, r *httpapi.Request) (httpapi.Respo
 		hop.Outcome, hop.Reason, hop.Code = events.OutcomeRefused, "method "+r.Method, events.CodeMethodNotAllowed
 	default:
 		var e events.Event
-		e, verified, err = h.accept(ctx, &hop, topic, r)
+		e, verified, err = h.safely(ctx, &hop, topic, r)
 		hop.Event, hop.TraceParent = e.ID, e.TraceParent
 		response = accepted(e.ID)
 	}
@@ -105,6 +109,25 @@ func (h *Handler) Handle(ctx context.Context, r *httpapi.Request) (httpapi.Respo
 	hop.Milliseconds = events.Since(hop.Time)
 	h.Observer.Observe(ctx, hop)
 	return response, nil
+}
+
+// safely makes a failure of ours of a panic, such as one of somebody's own profile, body parser or validator: what a function
+// that fails is answered with, 500, few senders repeat. Only the type of the value is logged, because it may be made of the
+// request, but for what Go itself says; the stack has addresses and no texts.
+func (h *Handler) safely(ctx context.Context, hop *events.Hop, topic Topic, r *httpapi.Request) (e events.Event, verified bool, err error) {
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		said := fmt.Sprintf("%T", p)
+		if own, ok := p.(runtime.Error); ok {
+			said = own.Error()
+		}
+		slog.ErrorContext(ctx, "the ingress panicked", "topic", hop.Topic, "panic", said, "stack", string(debug.Stack()))
+		e, err = events.Event{}, events.Errorf(events.CodeInternal, "the webhook cannot be handled at the moment; send it again")
+	}()
+	return h.accept(ctx, hop, topic, r)
 }
 
 // accept verifies before it parses, and returns the event when the queue has it, and whether the sender is known.

@@ -13,7 +13,8 @@ import (
 )
 
 // Validator may refuse a webhook that is verified already; payload is its JSON document. Its error decides the status by
-// its [events.Code], 403 for [events.CodeForbidden]; [webhook.ErrTest] is answered 200 and makes no event.
+// its [events.Code], 403 for [events.CodeForbidden]; providers that would turn the webhook off, GitLab, Azure DevOps and
+// Bitbucket Data Center, are answered 200 and told that it is refused. [webhook.ErrTest] is answered 200 and makes no event.
 type Validator func(ctx context.Context, r webhook.Request, payload []byte) error
 
 // Option adds to what the ingress can do.

@@ -1,9 +1,12 @@
 package ingress
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
+	"log/slog"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -151,6 +154,72 @@ func TestOptions(t *testing.T) {
 				t.Errorf("queued %q, want %q", got, test.payload)
 			}
 		})
+	}
+}
+
+// careless is a profile that panics with what it was given.
+type careless struct{ knock }
+
+func (careless) Verify(r webhook.Request, secrets []string) error {
+	if _, odd := r.Headers.Get("odd"); odd {
+		panic(secrets[0])
+	}
+	return knock{}.Verify(r, secrets)
+}
+
+// A panic of somebody's own code is a failure of ours, which senders repeat; what it panicked with is in no log.
+func TestOptions_Panic(t *testing.T) {
+	const canary = "canary-in-a-header"
+	var log bytes.Buffer
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewJSONHandler(&log, nil)))
+	defer slog.SetDefault(before)
+	d := &door{}
+	h, err := handler(
+		t, d, WithProfile("knock", careless{}),
+		WithBodyParser("text/upper", func(_ map[string]string, body []byte, _ int) ([]byte, error) { return body[len(body)+1:], nil }),
+		WithValidator("frobs", func(_ context.Context, r webhook.Request, _ []byte) error {
+			if value, ok := r.Headers.Get("broken"); ok {
+				panic(errors.New(value))
+			}
+			return nil
+		}),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		what    string
+		headers map[string]string
+		said    string // in the log
+	}{
+		{"profile", map[string]string{"content-type": "application/json", "odd": "1"}, `"panic":"string"`},
+		{"parser", map[string]string{"content-type": "text/upper", "knock": "sesame"}, "slice bounds out of range"},
+		{"validator", map[string]string{"content-type": "application/json", "knock": "sesame", "broken": canary}, `"panic":"*errors.errorString"`},
+	} {
+		log.Reset()
+		d.hops = nil
+		r, err := h.Handle(t.Context(), &httpapi.Request{Method: "POST", Parameters: map[string]string{"topic": "frobs"}, Headers: test.headers, Body: []byte("{}")})
+		if err != nil || r.StatusCode != http.StatusServiceUnavailable || r.Headers["retry-after"] == "" {
+			t.Errorf("%s: the answer is %+v, %v; want 503 with Retry-After", test.what, r, err)
+		}
+		if len(d.messages) != 0 || len(d.hops) != 1 || d.hops[0].Outcome != events.OutcomeRefused || d.hops[0].Code != events.CodeInternal || d.hops[0].Topic != "frobs" {
+			t.Errorf("%s: %d messages, hops %+v; want one that is refused as internal", test.what, len(d.messages), d.hops)
+		}
+		if !strings.Contains(log.String(), test.said) || !strings.Contains(log.String(), "options_test.go") {
+			t.Errorf("%s: the log does not say what panicked where:\n%s", test.what, log.String())
+		}
+		for _, secret := range []string{"sesame", canary} {
+			if strings.Contains(log.String()+r.Body+d.hops[0].Reason, secret) {
+				t.Errorf("%s: %s was told:\n%s", test.what, secret, log.String())
+			}
+		}
+	}
+	r, err := h.Handle(t.Context(), &httpapi.Request{
+		Method: "POST", Parameters: map[string]string{"topic": "frobs"}, Headers: map[string]string{"content-type": "application/json", "knock": "sesame"}, Body: []byte("{}"),
+	})
+	if err != nil || r.StatusCode != http.StatusAccepted {
+		t.Errorf("afterwards a webhook is answered %+v, %v", r, err)
 	}
 }
 

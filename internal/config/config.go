@@ -301,16 +301,26 @@ func complete(c *Config) {
 	}
 }
 
-// parsePrefix reads addresses in the form 192.0.2.0/24, or one of them.
+// mappedBits are the bits of an IPv6 address before the IPv4 address in it.
+const mappedBits = 96
+
+// parsePrefix reads addresses in the form 192.0.2.0/24, or one of them. ::ffff:192.0.2.0/120 is another way to write those.
 func parsePrefix(s string) (netip.Prefix, error) {
 	if strings.Contains(s, "/") {
 		p, err := netip.ParsePrefix(s)
-		return p.Masked(), err
+		if err != nil || !p.Addr().Is4In6() {
+			return p.Masked(), err
+		}
+		if p.Bits() < mappedBits {
+			return netip.Prefix{}, errors.New("more than the IPv4 addresses")
+		}
+		return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-mappedBits).Masked(), nil
 	}
 	a, err := netip.ParseAddr(s)
 	if err != nil || a.Zone() != "" {
 		return netip.Prefix{}, errors.New("not an address")
 	}
+	a = a.Unmap()
 	return netip.PrefixFrom(a, a.BitLen()), nil
 }
 

@@ -92,7 +92,7 @@ func TestParseFillsIn(t *testing.T) {
 				"metadata": ["X-Frob-*"], "subTopic": ["header:X-Kind", "body:Data.Kind", "${header:X-Kind}.${body:Kind}"],
 				"publish": ["add"]
 			},
-			"gitlab": {"from": "gitlab", "verify": "none", "allow": ["192.0.2.77/24", "192.0.2.7", "2001:DB8:0::1", "2001:db8::1/32"]},
+			"gitlab": {"from": "gitlab", "verify": "none", "allow": ["192.0.2.77/24", "192.0.2.7", "2001:DB8:0::1", "2001:db8::1/32", "::ffff:10.1.2.3/104", "::ffff:192.0.2.7"]},
 			"alerts": {"from": "token", "secrets": ["a"], "token": {"header": "X-Token", "prefix": "Bearer "}}
 		},
 		"integrations": {"github": [{"host": "GHE.example.com", "token": "ghe"}, {"host": "other.example.com", "apiBaseUrl": "https://x/api/"}]},
@@ -114,7 +114,7 @@ func TestParseFillsIn(t *testing.T) {
 				Publish: []string{"add"},
 			},
 			"gitlab": {
-				From: "gitlab", Verify: "none", Allow: []string{"192.0.2.0/24", "192.0.2.7/32", "2001:db8::1/128", "2001:db8::/32"},
+				From: "gitlab", Verify: "none", Allow: []string{"192.0.2.0/24", "192.0.2.7/32", "2001:db8::1/128", "2001:db8::/32", "10.0.0.0/8", "192.0.2.7/32"},
 				SubTopic: []string{"body:object_kind", "body:event_name"},
 			},
 			"alerts": {From: "token", Secrets: []string{"a"}, Token: &config.TokenHeader{Header: "x-token", Prefix: "Bearer "}},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/callboard/callboard/pkg/catalog"
 	"github.com/callboard/callboard/pkg/events"
+	"github.com/callboard/callboard/pkg/webhook"
 )
 
 // The topics that Callboard itself publishes. Their root is reserved.
@@ -91,30 +92,29 @@ func (v validator) topic(path, name string, t Topic) {
 	if t.Queue == "" && t.From != FromQueue {
 		v.verification(path, t)
 	}
-	// never is the header that holds the secret or the signature.
-	never := ""
+	sent := headers{published: t.From == FromPublish}
 	if t.Signature != nil {
-		never = t.Signature.Header
-		v.header(path+".signature.header", never)
+		sent.never = t.Signature.Header
+		v.header(path+".signature.header", sent.never)
 		v.oneOf(path+".signature.encoding", t.Signature.Encoding, encodings)
 	}
 	if t.Token != nil {
-		never = t.Token.Header
-		v.header(path+".token.header", never)
+		sent.never = t.Token.Header
+		v.header(path+".token.header", sent.never)
 	}
 	v.repeatWindow(path+".repeatWindow", t)
 	for i, m := range t.Metadata {
-		v.metadata(element(path+".metadata", i), m, never)
+		v.metadata(element(path+".metadata", i), m, sent)
 	}
 	if t.DeliveryID != "" {
 		kinds := []string{"header"}
 		if t.Queue != "" {
 			kinds = append(kinds, "metadata")
 		}
-		v.selector(path+".deliveryId", t.DeliveryID, never, kinds...)
+		v.selector(path+".deliveryId", t.DeliveryID, sent, kinds...)
 	}
 	for i, s := range t.SubTopic {
-		v.selector(element(path+".subTopic", i), s, never, "header", "metadata")
+		v.selector(element(path+".subTopic", i), s, sent, "header", "metadata")
 	}
 	for i, sub := range t.Publish {
 		v.publishedSubTopic(element(path+".publish", i), name, t, sub)
@@ -208,36 +208,52 @@ func (v validator) header(path, name string) {
 
 // metadata checks a name, or a pattern that ends in "*", of headers that become metadata. Patterns may cover what
 // is never metadata, because it is left out of what they match.
-func (v validator) metadata(path, name, signature string) {
+func (v validator) metadata(path, name string, sent headers) {
 	start, pattern := strings.CutSuffix(name, "*")
 	switch {
 	case name == "*":
 		v.add(path, "would take every header: write the names that are needed, or a pattern such as \"x-frobs-*\"")
 	case strings.Contains(start, "*"):
 		v.add(path, "is %q: a pattern has one \"*\", at its end", name)
+	case pattern && strings.HasPrefix(start, "x-events"):
+		v.add(path, "%q is reserved for Callboard: remove it", name)
+	case pattern && webhook.SecretHeader(start):
+		v.add(path, secretive, name)
 	case pattern:
 		v.header(path, start)
 	default:
-		v.carried(path, name, signature)
+		v.carried(path, name, sent)
 	}
 }
 
+// headers are those that come with the events of a topic.
+type headers struct {
+	// never is the name of the one that holds the secret or the signature.
+	never string
+	// published says that they are no headers: a function chooses the metadata of its events, and all of it is carried.
+	published bool
+}
+
+const secretive = "%q sounds like a secret or a signature, which never leaves the ingress, so it would never be found: let the sender use another name, or remove it"
+
 // carried checks the name of a header whose value leaves the ingress.
-func (v validator) carried(path, name, signature string) {
+func (v validator) carried(path, name string, sent headers) {
 	v.header(path, name)
 	switch {
 	case slices.Contains([]string{"authorization", "proxy-authorization", "cookie", "set-cookie"}, name), strings.HasPrefix(name, "x-hub-signature"):
 		v.add(path, "%q holds a secret or a signature, which never leaves the ingress: remove it", name)
-	case name != "" && name == signature:
+	case name != "" && name == sent.never:
 		v.add(path, "%q holds the signature or secret of this topic, which never leaves the ingress: remove it", name)
 	case strings.HasPrefix(name, "x-events"):
 		v.add(path, "%q is reserved for Callboard: remove it", name)
+	case !sent.published && webhook.SecretHeader(name):
+		v.add(path, secretive, name)
 	}
 }
 
 // selector checks the text of an [events.Selector] that may start with one of the given kinds or with "body", or is a
 // template.
-func (v validator) selector(path, s, signature string, kinds ...string) {
+func (v validator) selector(path, s string, sent headers, kinds ...string) {
 	if strings.Contains(s, template) {
 		parsed, err := events.ParseSelector(s)
 		if err != nil {
@@ -245,13 +261,13 @@ func (v validator) selector(path, s, signature string, kinds ...string) {
 			return
 		}
 		for _, name := range parsed.Metadata() {
-			v.carried(path, name, signature)
+			v.carried(path, name, sent)
 		}
 		return
 	}
 	kind, name, _ := strings.Cut(s, ":")
 	if slices.Contains(kinds, kind) {
-		v.carried(path, name, signature)
+		v.carried(path, name, sent)
 		return
 	}
 	if _, err := events.ParseSelector(s); kind != "body" || err != nil {

@@ -107,6 +107,39 @@ func (l *load) accepted(tb testing.TB, senders, n int, value string) (refused in
 	return refused
 }
 
+// during runs do while the senders go on, and counts what was not accepted meanwhile. It begins with a webhook that is
+// under way, and ends with one that was answered.
+func (l *load) during(tb testing.TB, do func()) (refused int) {
+	tb.Helper()
+	started, done, counted := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(counted)
+		for n, rest := 0, done; n < 2 || rest != nil; {
+			select {
+			case r := <-l.results:
+				if n++; n == 1 {
+					close(started) // its sender sends the next one
+				}
+				if r.err != nil || r.status != http.StatusAccepted {
+					refused++
+					tb.Errorf("meanwhile a webhook was answered %d, %v", r.status, r.err)
+				}
+			case <-rest:
+				rest = nil
+			case <-tb.Context().Done():
+				return
+			}
+		}
+	}()
+	func() {
+		defer close(done)
+		<-started
+		do()
+	}()
+	<-counted
+	return refused
+}
+
 // refusedForGood asks until an answer is the wanted one ten times in a row. What spoils makes functions look at a secret
 // again before its time.
 func refusedForGood(tb testing.TB, want int, spoil, ask func() int) {
@@ -136,7 +169,8 @@ func TestSecretRotation(t *testing.T) {
 	defer stop()
 
 	refused := l.accepted(t, senders, 5, old)
-	fresh := p.secrets(t, "rotate", secret)
+	var fresh string
+	refused += l.during(t, func() { fresh = p.secrets(t, "rotate", secret) })
 	if fresh == old || len(fresh) < 43 {
 		t.Fatal("the secret was not rotated")
 	}
@@ -144,7 +178,7 @@ func TestSecretRotation(t *testing.T) {
 	p.Send(t, "hmac", "add", "--topic", "frobs")
 	l.value.Store(&fresh)
 	refused += l.accepted(t, senders, 5, fresh) // and nobody signs with the old one from here on
-	p.secrets(t, "retire", secret)
+	refused += l.during(t, func() { p.secrets(t, "retire", secret) })
 	refused += l.accepted(t, senders, 5, fresh)
 	stop()
 	if refused != 0 {

@@ -3,18 +3,18 @@ package secrets
 import (
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"slices"
 
 	"github.com/callboard/callboard/pkg/events"
 )
 
-// New returns a random value of 256 bits.
+// New returns a random value of 256 bits, in hex: as a path, a header and a password it needs no escaping, and senders that
+// follow Standard Webhooks can read it as the base64 form of a key.
 func New() string {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // never fails
-	return base64.RawURLEncoding.EncodeToString(key)
+	return hex.EncodeToString(key)
 }
 
 // Fingerprint names a value without telling it: the first 8 hex digits of its SHA-256.

@@ -1,6 +1,7 @@
 package secrets_test
 
 import (
+	"encoding/base64"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -31,6 +32,20 @@ func TestParse_PEM(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
 			t.Errorf("%q: %v (-want +got):\n%s", text, err, diff)
 		}
+	}
+}
+
+// Senders that follow Standard Webhooks take the base64 form of a key of 24 to 64 bytes, without characters that a form or
+// an address would need to escape.
+func TestNew(t *testing.T) {
+	t.Parallel()
+	value := secrets.New()
+	key, err := base64.StdEncoding.Strict().DecodeString(value)
+	if err != nil || len(key) < 24 || len(key) > 64 || strings.ContainsAny(value, "+/=") {
+		t.Errorf("the value has %d characters and is a key of %d bytes, %v", len(value), len(key), err)
+	}
+	if secrets.New() == value {
+		t.Error("two values are equal")
 	}
 }
 

@@ -21,12 +21,32 @@ var bitbucketCloudMetadata = []string{
 
 // bitbucketCloudShapes are by the part of the event key before the colon, or by all of it.
 var bitbucketCloudShapes = map[string]shape{
-	"repo:push":    {needs: []string{"push"}},
-	"repo:updated": {needs: []string{"changes"}},
-	"repo":         {needs: []string{"repository"}, lacks: []string{"pullrequest", "issue"}},
-	"pullrequest":  {needs: []string{"pullrequest"}},
-	"issue":        {needs: []string{"issue"}},
+	"repo:push":                   {needs: []string{"push"}},
+	"repo:updated":                {needs: []string{"changes"}, lacks: []string{"pullrequest", "issue"}},
+	"repo:fork":                   {needs: []string{"fork"}},
+	"repo:deleted":                {needs: []string{"repository"}, lacks: []string{"pullrequest", "issue", "push", "fork", "changes", "comment", "commit_status"}},
+	"repo:commit_comment_created": {needs: []string{"comment", "repository"}, lacks: []string{"pullrequest", "issue"}},
+	"repo:commit_status_created":  {needs: []string{"commit_status"}},
+	"repo:commit_status_updated":  {needs: []string{"commit_status"}},
+	"repo":                        {needs: []string{"repository"}, lacks: []string{"pullrequest", "issue", "push"}},
+
+	"pullrequest:created":         bitbucketCloudPull,
+	"pullrequest:updated":         bitbucketCloudPull,
+	"pullrequest:fulfilled":       bitbucketCloudPull,
+	"pullrequest:rejected":        bitbucketCloudPull,
+	"pullrequest:approved":        {needs: []string{"pullrequest", "approval"}},
+	"pullrequest:unapproved":      {needs: []string{"pullrequest", "approval"}},
+	"pullrequest:comment_created": {needs: []string{"pullrequest", "comment"}},
+	"pullrequest:comment_updated": {needs: []string{"pullrequest", "comment"}},
+	"pullrequest:comment_deleted": {needs: []string{"pullrequest", "comment"}},
+	"pullrequest":                 {needs: []string{"pullrequest"}},
+
+	"issue:comment_created": {needs: []string{"issue", "comment"}},
+	"issue":                 {needs: []string{"issue"}},
 }
+
+// bitbucketCloudPull is what happens to a pull request as a whole: a comment must not look like a merge.
+var bitbucketCloudPull = shape{needs: []string{"pullrequest"}, lacks: []string{"approval", "comment"}}
 
 // Verify checks X-Hub-Signature.
 func (BitbucketCloud) Verify(r Request, secrets []string) error {

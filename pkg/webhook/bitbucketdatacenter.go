@@ -1,6 +1,10 @@
 package webhook
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/callboard/callboard/pkg/events"
+)
 
 // BitbucketDataCenter is the profile of Bitbucket Data Center, once called Bitbucket Server
 // (https://confluence.atlassian.com/bitbucketserver/event-payload-938025882.html).
@@ -49,13 +53,16 @@ func (BitbucketDataCenter) Sign(r *Request, secret string) {
 
 // Describe takes the delivery id from X-Request-Id.
 func (BitbucketDataCenter) Describe(r Request, payload []byte) (Delivery, error) {
-	var project, repository, self string
-	names, err := read(payload,
+	var key, project, repository, self string
+	names, err := read(payload, field{"eventKey", &key},
 		field{"pullRequest.toRef.repository.project.key", &project}, field{"repository.project.key", &project},
 		field{"pullRequest.toRef.repository.slug", &repository}, field{"repository.slug", &repository},
 		field{"pullRequest.toRef.repository.links.self.href", &self}, field{"repository.links.self.href", &self})
 	if err != nil {
 		return Delivery{}, err
+	}
+	if event := r.Headers[bitbucketEvent]; event != "" && key != "" && dataCenterEvent(event) != dataCenterEvent(key) {
+		return Delivery{}, events.Errorf(events.CodeInvalid, "the header X-Event-Key is %.50q, but the eventKey of the body is %.50q: does something change the headers on their way?", event, key)
 	}
 	if err := fitsBitbucket(r, bitbucketDataCenterShapes, names); err != nil {
 		return Delivery{}, err
@@ -70,6 +77,14 @@ func (BitbucketDataCenter) Describe(r Request, payload []byte) (Delivery, error)
 		d.Repository = project + "/" + repository
 	}
 	return d, nil
+}
+
+// dataCenterEvent returns the event of a key. Atlassian's documentation and its servers have two keys for the same one.
+func dataCenterEvent(key string) string {
+	if key == "pr:reviewer:needs_work" {
+		return "pr:reviewer:changes_requested"
+	}
+	return key
 }
 
 // fitsBitbucket checks the shape of an event key, or of the family it belongs to.

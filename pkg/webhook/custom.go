@@ -35,7 +35,7 @@ func (c custom) Describe(r Request, payload []byte) (Delivery, error) {
 	}
 	chosen := events.Metadata{}
 	for name, value := range d.Metadata.Sorted() {
-		if lower := strings.ToLower(name); value != "" && !secretHeader(lower) { // whatever the case, it is the same header
+		if lower := strings.ToLower(name); value != "" && !SecretHeader(lower) { // whatever the case, it is the same header
 			chosen[lower] = value
 		}
 	}

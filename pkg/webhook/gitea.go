@@ -41,6 +41,11 @@ var giteaShapes = map[string]shape{
 	"issue_comment": {needs: []string{"issue", "comment"}},
 	"pull_request":  {needs: []string{"pull_request"}},
 	"release":       {needs: []string{"release"}},
+	"fork":          {needs: []string{"forkee"}},
+
+	"pull_request_approved": {needs: []string{"pull_request"}},
+	"pull_request_rejected": {needs: []string{"pull_request"}},
+	"pull_request_comment":  {needs: []string{"pull_request"}},
 }
 
 // Verify checks the first signature that is not empty: without a secret the headers are there, with nothing in them.

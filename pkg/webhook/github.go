@@ -25,7 +25,7 @@ var gitHubShapes = map[string]shape{
 	"ping":   {needs: []string{"zen"}},
 	"push":   {needs: []string{"ref"}, lacks: []string{"ref_type", "alert", "inputs", "deployment"}},
 	"create": {needs: []string{"ref", "ref_type"}},
-	"delete": {needs: []string{"ref", "ref_type"}},
+	"delete": {needs: []string{"ref", "ref_type"}, lacks: []string{"master_branch"}},
 	"repository": {needs: []string{"action", "repository"}, lacks: []string{
 		"alert", "blocked_user", "branch", "check_run", "check_suite", "client_payload", "comment", "commits", "deployment", "discussion", "forkee",
 		"hook", "issue", "key", "label", "member", "membership", "milestone", "package", "project", "project_card", "project_column",
@@ -38,6 +38,19 @@ var gitHubShapes = map[string]shape{
 	"release":       {needs: []string{"release"}},
 	"workflow_run":  {needs: []string{"workflow_run"}},
 	"workflow_job":  {needs: []string{"workflow_job"}},
+
+	"check_run":                   {needs: []string{"check_run"}},
+	"check_suite":                 {needs: []string{"check_suite"}},
+	"deployment":                  {needs: []string{"deployment"}, lacks: []string{"deployment_status"}},
+	"deployment_status":           {needs: []string{"deployment", "deployment_status"}},
+	"discussion":                  {needs: []string{"discussion"}, lacks: []string{"comment"}},
+	"fork":                        {needs: []string{"forkee"}},
+	"installation":                {needs: []string{"action", "installation"}},
+	"label":                       {needs: []string{"label"}, lacks: []string{"issue", "pull_request", "discussion"}},
+	"member":                      {needs: []string{"member"}},
+	"milestone":                   {needs: []string{"milestone"}, lacks: []string{"issue", "pull_request"}},
+	"pull_request_review":         {needs: []string{"pull_request", "review"}},
+	"pull_request_review_comment": {needs: []string{"pull_request", "comment"}},
 }
 
 // Verify checks X-Hub-Signature-256.

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/callboard/callboard/pkg/events"
@@ -29,6 +30,12 @@ var gitLabMetadata = []string{
 var gitLabKinds = map[string]string{
 	"Push Hook": "push", "Tag Push Hook": "tag_push", "Merge Request Hook": "merge_request", "Pipeline Hook": "pipeline",
 	"Wiki Page Hook": "wiki_page", "Deployment Hook": "deployment", "Release Hook": "release",
+}
+
+// gitLabOwnKinds are all kinds that GitLab itself writes. Any other is a word of somebody's template.
+var gitLabOwnKinds = []string{
+	"push", "tag_push", "merge_request", "pipeline", "wiki_page", "deployment", "release", "issue", "work_item", "note", "build", "feature_flag",
+	"emoji", "access_token", "milestone", "vulnerability",
 }
 
 // Verify checks the signature where there is one, and X-Gitlab-Token where there is not. A hook that has both, as while
@@ -66,8 +73,8 @@ func (GitLab) Describe(r Request, payload []byte) (Delivery, error) {
 	if err != nil {
 		return Delivery{}, err
 	}
-	// Somebody may have changed the whole body with a template, so that there is no kind.
-	if event := r.Headers[gitLabEvent]; kind != "" && gitLabKinds[event] != "" && gitLabKinds[event] != kind {
+	// Somebody may have changed the whole body with a template, so that there is no kind, or one of their own.
+	if event := r.Headers[gitLabEvent]; gitLabKinds[event] != "" && gitLabKinds[event] != kind && slices.Contains(gitLabOwnKinds, kind) {
 		return Delivery{}, events.Errorf(events.CodeInvalid, "the header X-Gitlab-Event is %q, but the object_kind of the body is %.50q: does something change the headers on their way?", event, kind)
 	}
 	d.Host = hostOf(web)

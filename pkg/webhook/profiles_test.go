@@ -543,11 +543,42 @@ func TestProfiles_EventFitsBody(t *testing.T) {
 		{webhook.GitHub{}, "x-github-event", "repository", `{"action":"deleted","label":{},` + repository + `}`, false},
 		{webhook.GitHub{}, "x-github-event", "repository", `{"action":"deleted","client_payload":{},` + repository + `}`, false},
 		{webhook.GitHub{}, "x-github-event", "issues", `{"issue":{},"comment":{}}`, false},
+		{webhook.GitHub{}, "x-github-event", "delete", `{"ref":"a","ref_type":"branch","pusher_type":"user"}`, true},
+		{webhook.GitHub{}, "x-github-event", "delete", `{"ref":"a","ref_type":"branch","master_branch":"main"}`, false},
+		{webhook.GitHub{}, "x-github-event", "create", `{"ref":"a","ref_type":"branch","master_branch":"main"}`, true},
+		{webhook.GitHub{}, "x-github-event", "check_run", `{"action":"created","check_run":{},` + repository + `}`, true},
+		{webhook.GitHub{}, "x-github-event", "check_run", `{"action":"created","check_suite":{}}`, false},
+		{webhook.GitHub{}, "x-github-event", "check_suite", `{"action":"completed","check_suite":{}}`, true},
+		{webhook.GitHub{}, "x-github-event", "check_suite", `{"action":"completed","check_run":{}}`, false},
+		{webhook.GitHub{}, "x-github-event", "deployment", `{"action":"created","deployment":{},"workflow":null,"workflow_run":null}`, true},
+		{webhook.GitHub{}, "x-github-event", "deployment", `{"action":"created","deployment":{},"deployment_status":{}}`, false},
+		{webhook.GitHub{}, "x-github-event", "deployment_status", `{"action":"created","deployment":{},"deployment_status":{}}`, true},
+		{webhook.GitHub{}, "x-github-event", "deployment_status", `{"action":"created","deployment":{}}`, false},
+		{webhook.GitHub{}, "x-github-event", "discussion", `{"action":"answered","discussion":{},"answer":{}}`, true},
+		{webhook.GitHub{}, "x-github-event", "discussion", `{"action":"created","discussion":{},"comment":{}}`, false},
+		{webhook.GitHub{}, "x-github-event", "discussion_comment", `{"action":"created","discussion":{},"comment":{}}`, true},
+		{webhook.GitHub{}, "x-github-event", "fork", `{"forkee":{},` + repository + `}`, true},
+		{webhook.GitHub{}, "x-github-event", "fork", `{"action":"started",` + repository + `}`, false},
+		{webhook.GitHub{}, "x-github-event", "installation", `{"action":"created","installation":{},"repositories":[]}`, true},
+		{webhook.GitHub{}, "x-github-event", "installation", `{"ref":"a","installation":{},` + repository + `}`, false},
+		{webhook.GitHub{}, "x-github-event", "label", `{"action":"created","label":{},` + repository + `}`, true},
+		{webhook.GitHub{}, "x-github-event", "label", `{"action":"labeled","label":{},"issue":{}}`, false},
+		{webhook.GitHub{}, "x-github-event", "member", `{"action":"added","member":{},"changes":{}}`, true},
+		{webhook.GitHub{}, "x-github-event", "member", `{"action":"created",` + repository + `}`, false},
+		{webhook.GitHub{}, "x-github-event", "milestone", `{"action":"closed","milestone":{}}`, true},
+		{webhook.GitHub{}, "x-github-event", "milestone", `{"action":"milestoned","milestone":{},"issue":{}}`, false},
+		{webhook.GitHub{}, "x-github-event", "pull_request_review", `{"action":"submitted","pull_request":{},"review":{}}`, true},
+		{webhook.GitHub{}, "x-github-event", "pull_request_review", `{"action":"opened","pull_request":{}}`, false},
+		{webhook.GitHub{}, "x-github-event", "pull_request_review_comment", `{"action":"created","pull_request":{},"comment":{}}`, true},
+		{webhook.GitHub{}, "x-github-event", "pull_request_review_comment", `{"action":"created","issue":{},"comment":{}}`, false},
 		{webhook.GitHub{}, "x-github-event", "whatever comes next", `{}`, true},
 		{webhook.GitHub{}, "x-github-event", "", `{}`, true},
 		{webhook.GitLab{}, "x-gitlab-event", "Push Hook", `{"object_kind":"push"}`, true},
 		{webhook.GitLab{}, "x-gitlab-event", "Push Hook", `{"object_kind":"tag_push"}`, false},
 		{webhook.GitLab{}, "x-gitlab-event", "Push Hook", `{"text":"of a template"}`, true},
+		{webhook.GitLab{}, "x-gitlab-event", "Push Hook", `{"object_kind":"work_item"}`, false},
+		{webhook.GitLab{}, "x-gitlab-event", "Push Hook", `{"object_kind":"a word of a template"}`, true},
+		{webhook.GitLab{}, "x-gitlab-event", "Push Hook", `{"object_kind":""}`, true},
 		{webhook.GitLab{}, "x-gitlab-event", "Issue Hook", `{"object_kind":"work_item"}`, true},
 		{webhook.GitLab{}, "x-gitlab-event", "System Hook", `{"object_kind":"push"}`, true},
 		{webhook.BitbucketCloud{}, "x-event-key", "repo:push", `{"push":{}}`, true},
@@ -555,6 +586,30 @@ func TestProfiles_EventFitsBody(t *testing.T) {
 		{webhook.BitbucketCloud{}, "x-event-key", "repo:fork", `{"fork":{},` + repository + `}`, true},
 		{webhook.BitbucketCloud{}, "x-event-key", "repo:deleted", `{"issue":{},` + repository + `}`, false},
 		{webhook.BitbucketCloud{}, "x-event-key", "pullrequest:comment_created", `{"pullrequest":{},"comment":{}}`, true},
+		{webhook.BitbucketCloud{}, "x-event-key", "repo:fork", `{` + repository + `}`, false},
+		{webhook.BitbucketCloud{}, "x-event-key", "repo:deleted", `{"actor":{},` + repository + `}`, true},
+		{webhook.BitbucketCloud{}, "x-event-key", "repo:deleted", `{"push":{},` + repository + `}`, false},
+		{webhook.BitbucketCloud{}, "x-event-key", "repo:deleted", `{"fork":{},` + repository + `}`, false},
+		{webhook.BitbucketCloud{}, "x-event-key", "repo:transfer", `{"push":{},` + repository + `}`, false},
+		{webhook.BitbucketCloud{}, "x-event-key", "repo:transfer", `{"previous":{},` + repository + `}`, true},
+		{webhook.BitbucketCloud{}, "x-event-key", "repo:updated", `{"changes":{},` + repository + `}`, true},
+		{webhook.BitbucketCloud{}, "x-event-key", "repo:updated", `{"changes":{},"issue":{},` + repository + `}`, false},
+		{webhook.BitbucketCloud{}, "x-event-key", "repo:commit_comment_created", `{"comment":{},"commit":{},` + repository + `}`, true},
+		{webhook.BitbucketCloud{}, "x-event-key", "repo:commit_comment_created", `{"comment":{},"pullrequest":{},` + repository + `}`, false},
+		{webhook.BitbucketCloud{}, "x-event-key", "repo:commit_status_updated", `{"commit_status":{},` + repository + `}`, true},
+		{webhook.BitbucketCloud{}, "x-event-key", "repo:commit_status_created", `{"push":{},` + repository + `}`, false},
+		{webhook.BitbucketCloud{}, "x-event-key", "pullrequest:approved", `{"pullrequest":{},"approval":{}}`, true},
+		{webhook.BitbucketCloud{}, "x-event-key", "pullrequest:approved", `{"pullrequest":{}}`, false},
+		{webhook.BitbucketCloud{}, "x-event-key", "pullrequest:unapproved", `{"pullrequest":{},"comment":{}}`, false},
+		{webhook.BitbucketCloud{}, "x-event-key", "pullrequest:comment_deleted", `{"pullrequest":{},"approval":{}}`, false},
+		{webhook.BitbucketCloud{}, "x-event-key", "pullrequest:fulfilled", `{"pullrequest":{},` + repository + `}`, true},
+		{webhook.BitbucketCloud{}, "x-event-key", "pullrequest:fulfilled", `{"pullrequest":{},"comment":{}}`, false},
+		{webhook.BitbucketCloud{}, "x-event-key", "pullrequest:rejected", `{"pullrequest":{},"approval":{}}`, false},
+		{webhook.BitbucketCloud{}, "x-event-key", "pullrequest:changes_request_created", `{"pullrequest":{},"changes_request":{}}`, true},
+		{webhook.BitbucketCloud{}, "x-event-key", "pullrequest:what comes next", `{"pullrequest":{}}`, true},
+		{webhook.BitbucketCloud{}, "x-event-key", "issue:comment_created", `{"issue":{},"comment":{}}`, true},
+		{webhook.BitbucketCloud{}, "x-event-key", "issue:comment_created", `{"issue":{}}`, false},
+		{webhook.BitbucketCloud{}, "x-event-key", "issue:updated", `{"issue":{},"comment":{},"changes":{}}`, true},
 		{webhook.BitbucketCloud{}, "x-event-key", "project:updated", `{}`, true},
 		{webhook.BitbucketDataCenter{}, "x-event-key", "repo:refs_changed", `{"changes":[],"repository":{}}`, true},
 		{webhook.BitbucketDataCenter{}, "x-event-key", "repo:refs_changed", `{"repository":{}}`, false},
@@ -562,9 +617,27 @@ func TestProfiles_EventFitsBody(t *testing.T) {
 		{webhook.BitbucketDataCenter{}, "x-event-key", "repo:comment:added", `{"pullRequest":{}}`, false},
 		{webhook.BitbucketDataCenter{}, "x-event-key", "pr:comment:added", `{"pullRequest":{},"comment":{}}`, true},
 		{webhook.BitbucketDataCenter{}, "x-event-key", "pr:merged", `{"changes":[]}`, false},
+		{webhook.BitbucketDataCenter{}, "x-event-key", "pr:merged", `{"eventKey":"pr:merged","pullRequest":{}}`, true},
+		{webhook.BitbucketDataCenter{}, "x-event-key", "pr:merged", `{"eventKey":"pr:opened","pullRequest":{}}`, false},
+		{webhook.BitbucketDataCenter{}, "x-event-key", "pr:merged", `{"eventKey":"","pullRequest":{}}`, true},
+		{webhook.BitbucketDataCenter{}, "x-event-key", "", `{"eventKey":"pr:opened","pullRequest":{}}`, true},
+		{webhook.BitbucketDataCenter{}, "x-event-key", "pr:reviewer:needs_work", `{"eventKey":"pr:reviewer:changes_requested","pullRequest":{}}`, true},
+		{webhook.BitbucketDataCenter{}, "x-event-key", "pr:reviewer:changes_requested", `{"eventKey":"pr:reviewer:needs_work","pullRequest":{}}`, true},
+		{webhook.BitbucketDataCenter{}, "x-event-key", "mirror:repo_synchronized", `{"eventKey":"mirror:repo_synchronized","repository":{}}`, true},
+		{webhook.BitbucketDataCenter{}, "x-event-key", "mirror:repo_synchronized", `{"mirrorServer":{},"repository":{}}`, true},
 		{webhook.Gitea{}, "x-gitea-event", "pull_request", `{"pull_request":{},"review":null}`, true},
 		{webhook.Gitea{}, "x-gitea-event", "repository", `{"action":"deleted",` + repository + `,"organization":{},"sender":{}}`, true},
 		{webhook.Gitea{}, "x-gitea-event", "repository", `{"action":"deleted","issue":{},` + repository + `}`, false},
+		{webhook.Gitea{}, "x-gitea-event", "fork", `{"forkee":{},` + repository + `}`, true},
+		{webhook.Gitea{}, "x-gogs-event", "fork", `{"forkee":{},` + repository + `}`, true},
+		{webhook.Gitea{}, "x-forgejo-event", "fork", `{"action":"deleted",` + repository + `}`, false},
+		{webhook.Gitea{}, "x-gitea-event", "pull_request_approved", `{"action":"reviewed","pull_request":{},"review":{}}`, true},
+		{webhook.Gitea{}, "x-gitea-event", "pull_request_approved", `{"issue":{}}`, false},
+		{webhook.Gitea{}, "x-forgejo-event", "pull_request_rejected", `{"action":"reviewed","pull_request":{},"review":{}}`, true},
+		{webhook.Gitea{}, "x-forgejo-event", "pull_request_rejected", `{"issue":{},"comment":{}}`, false},
+		{webhook.Gitea{}, "x-gitea-event", "pull_request_comment", `{"action":"reviewed","pull_request":{},"review":{}}`, true},
+		{webhook.Gitea{}, "x-gitea-event", "pull_request_comment", `{"issue":{},"comment":{}}`, false},
+		{webhook.Gitea{}, "x-gitea-event", "issue_comment", `{"issue":{},"comment":{},"pull_request":{},"is_pull":true}`, true},
 		{webhook.Gitea{}, "x-gogs-event", "push", `{"zen":1}`, false},
 		{webhook.Gitea{}, "x-forgejo-event", "push", `{"ref":"a"}`, true},
 	} {
@@ -575,6 +648,33 @@ func TestProfiles_EventFitsBody(t *testing.T) {
 		}
 		if got := events.ErrorCode(err); got != want {
 			t.Errorf("%T: %s with %s: error %v, want code %q", test.profile, test.event, test.body, err, want)
+		}
+	}
+}
+
+// A signature that does not fit says so, and why that may be where the gateway has changed the body.
+func TestProfiles_SignatureOfText(t *testing.T) {
+	t.Parallel()
+	const hint = "application/vnd.acme+json"
+	for name, test := range map[string]struct {
+		contentType, body string
+		hint              bool
+	}{
+		"plain":            {"application/json", "{}", false},
+		"utf-8":            {"application/json; charset=UTF-8", "{}", false},
+		"replaced":         {"application/json", "{\"\ufffd\"}", true},
+		"another charset":  {"application/json; charset=iso-8859-1", "{}", true},
+		"byte by byte":     {"application/a+json; charset=iso-8859-1", "{\"\ufffd\"}", false},
+		"not a media type": {"; ;", "{\"\ufffd\"}", false},
+	} {
+		for kind, p := range map[string]signer{"github": webhook.GitHub{}, "standard": webhook.StandardWebhooks{}, "gitea": webhook.Gitea{}} {
+			r := request(test.body)
+			p.Sign(&r, "another")
+			r.Headers["content-type"] = test.contentType
+			err := p.Verify(r, []string{"s"})
+			if events.ErrorCode(err) != events.CodeForbidden || !strings.HasPrefix(events.ErrorMessage(err), "the signature does not fit") || strings.Contains(err.Error(), hint) != test.hint {
+				t.Errorf("%s, %s: %v; want the hint: %v", name, kind, err, test.hint)
+			}
 		}
 	}
 }

@@ -81,7 +81,7 @@ func verifyStandard(r Request, secrets []string) error {
 		}
 	}
 	if !fits {
-		return errSignature
+		return misfit(r)
 	}
 	return nil
 }

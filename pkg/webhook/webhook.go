@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"mime"
 	"net/url"
 	"slices"
 	"strings"
@@ -96,6 +97,10 @@ type Signature struct {
 
 var errSignature = events.Errorf(events.CodeForbidden, "the signature does not fit: check that the sender uses the secret of this topic and that nothing changes the body on its way")
 
+// errSignatureOfText is for bodies that look as if the gateway has changed them.
+var errSignatureOfText = events.Errorf(events.CodeForbidden, "%s; the gateway hands on application/json as text, in which bytes that are no UTF-8 are replaced: "+
+	"send UTF-8 that is not compressed, or another type, such as application/vnd.acme+json", events.ErrorMessage(errSignature))
+
 // verify checks the signature with every secret, so that the time it takes says nothing about which one fits.
 func (s Signature) verify(r Request, secrets []string) error {
 	value, ok := r.Headers.Get(s.Header)
@@ -126,9 +131,22 @@ func (s Signature) verify(r Request, secrets []string) error {
 		}
 	}
 	if !fits {
-		return errSignature
+		return misfit(r)
 	}
 	return nil
+}
+
+// misfit says why a signature may not fit. API Gateway hands on some media types as text, and replaces what is not UTF-8.
+func misfit(r Request) error {
+	mediaType, params, err := mime.ParseMediaType(r.Headers["content-type"])
+	if err != nil || mediaType != "application/json" {
+		return errSignature
+	}
+	charset := strings.ToLower(params["charset"])
+	if bytes.Contains(r.Body, []byte("\ufffd")) || charset != "" && charset != "utf-8" && charset != "utf8" {
+		return errSignatureOfText
+	}
+	return errSignature
 }
 
 func (s Signature) digest(body []byte, secret string) []byte {
@@ -156,16 +174,17 @@ func pick(headers events.Metadata, names []string, never string) events.Metadata
 			prefix, isPattern := strings.CutSuffix(want, "*")
 			return name == want || isPattern && strings.HasPrefix(name, prefix)
 		})
-		if wanted && value != "" && name != never && !secretHeader(name) {
+		if wanted && value != "" && name != never && !SecretHeader(name) {
 			picked[name] = value
 		}
 	}
 	return picked
 }
 
-// secretHeader tells whether a header may carry a credential, a cookie or a signature, or would be mistaken for
-// an attribute of ours. GitHub once sent the webhook secret itself in a header of its own, hence the broad match.
-func secretHeader(name string) bool {
+// SecretHeader tells whether a header, by its name in lower case, may carry a credential, a cookie or a signature, or would
+// be mistaken for an attribute of ours: it never becomes metadata or the id of a delivery. GitHub once sent the webhook
+// secret itself in a header of its own, hence the broad match.
+func SecretHeader(name string) bool {
 	if strings.HasPrefix(name, events.AttributeEvents) {
 		return true
 	}

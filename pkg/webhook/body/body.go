@@ -20,7 +20,7 @@ const (
 	typeForm = webhook.FormType
 )
 
-var parsers = map[string]webhook.BodyParser{typeJSON: parseJSON, typeForm: parseForm}
+var parsers = map[string]webhook.BodyParser{typeJSON: parseText, typeForm: parseForm}
 
 // formGrowth is how many times larger than its document a form can be: each byte becomes "%" and two digits.
 const formGrowth = 3
@@ -79,7 +79,7 @@ func (rd Reader) parser(mediaType string) webhook.BodyParser {
 		return parse
 	}
 	if strings.HasSuffix(mediaType, "+json") {
-		mediaType = typeJSON
+		return parseJSON
 	}
 	return parsers[mediaType]
 }
@@ -89,6 +89,14 @@ func (rd Reader) known() string {
 	further := slices.DeleteFunc(slices.Sorted(maps.Keys(rd.Parsers)), func(t string) bool { return parsers[t] != nil })
 	types := append([]string{typeJSON}, further...)
 	return strings.Join(types, ", ") + " or " + typeForm
+}
+
+// parseText is parseJSON for the one type that the gateway hands on as text, not byte by byte.
+func parseText(params map[string]string, body []byte, limit int) ([]byte, error) {
+	if err := survived(params["charset"], body); err != nil {
+		return nil, err
+	}
+	return parseJSON(params, body, limit)
 }
 
 func parseJSON(params map[string]string, body []byte, _ int) ([]byte, error) {

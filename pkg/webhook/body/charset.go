@@ -13,6 +13,9 @@ import (
 	"github.com/callboard/callboard/pkg/events"
 )
 
+// markUTF8 is the byte order mark of UTF-8.
+const markUTF8 = "\xef\xbb\xbf"
+
 // inUTF8 returns a JSON document in UTF-8. The charset is any of https://encoding.spec.whatwg.org/#names-and-labels; ""
 // is UTF-8. A byte order mark says more than the charset does, and is no part of the document.
 //
@@ -28,7 +31,7 @@ func inUTF8(charset string, document []byte) ([]byte, error) {
 			return fromUTF16(rest, mark.order)
 		}
 	}
-	if rest, ok := bytes.CutPrefix(document, []byte("\xef\xbb\xbf")); ok {
+	if rest, ok := bytes.CutPrefix(document, []byte(markUTF8)); ok {
 		return rest, nil
 	}
 	if charset == "" || strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "utf8") {
@@ -57,6 +60,27 @@ func inUTF8(charset string, document []byte) ([]byte, error) {
 		return nil, notInCharset(charset)
 	}
 	return text, nil
+}
+
+// survived fails if a document in another charset than UTF-8 came through a gateway that took it for UTF-8 and replaced
+// what is not. In UTF-8 the character may be what the sender wrote, and in other charsets its bytes are practically never
+// in a text that is valid UTF-8 as a whole.
+func survived(charset string, document []byte) error {
+	if !otherThanUTF8(charset) || !bytes.Contains(document, []byte(replaced)) || !utf8.Valid(document) || bytes.HasPrefix(document, []byte(markUTF8)) {
+		return nil
+	}
+	return events.Errorf(events.CodeInvalid, "the body is no text in the charset %.50q any more: the gateway hands on a body of this Content-Type as UTF-8, "+
+		"and has replaced what is not; send UTF-8, or another type, such as application/vnd.acme+json", charset)
+}
+
+// otherThanUTF8 tells whether a charset is known, and not a name of UTF-8.
+func otherThanUTF8(charset string) bool {
+	known, err := htmlindex.Get(charset)
+	if err != nil {
+		return false
+	}
+	name, _ := htmlindex.Name(known)
+	return name != "utf-8"
 }
 
 func notInCharset(charset string) error {
