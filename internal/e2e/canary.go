@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"encoding/base64"
 	"os"
@@ -15,12 +16,30 @@ import (
 
 // Every request of the suite carries a value that nobody may keep, in headers that are nobody's business. After each test
 // that value and all secrets are looked for where the process could have left them: in logs, answers, queues, dead
-// letters, the table and blobs. A test that plants one says so, and fails if it is not found.
+// letters, the table and blobs. A test that plants others says where each has to be found, and fails where one is not.
 
 // canaryHeaders are the headers that carry the canary.
 var canaryHeaders = []string{"Cookie", "Proxy-Authorization", "X-Amz-Security-Token", "X-Frobs-Token"}
 
 func newCanary() string { return "canary-" + rand.Text() }
+
+// planted is a canary that a scan has to find in a place. It may be in others too.
+type planted struct{ name, place string }
+
+// plant returns a new canary that has to be found in the places, which are named by how their names begin.
+func (p *Process) plant(name string, places ...string) (canary string) {
+	canary = newCanary()
+	p.expect(canary, name, places...)
+	return canary
+}
+
+// expect makes a canary of a value that has to be found in the places.
+func (p *Process) expect(value, name string, places ...string) {
+	p.canaries[value] = name
+	for _, place := range places {
+		p.planted = append(p.planted, planted{name, place})
+	}
+}
 
 // remember adds the secrets that are in the state folder to the canaries.
 func (p *Process) remember(tb testing.TB) {
@@ -48,26 +67,50 @@ func (p *Process) scan(tb testing.TB, places map[string][]byte) {
 	p.mu.Lock()
 	places["an answer"] = p.answers.Bytes()
 	p.mu.Unlock()
-	found := leaks(places, p.canaries)
-	if p.planted && len(found) == 0 {
-		tb.Error("the planted canary was not found")
-	}
-	if !p.planted && len(found) > 0 {
-		tb.Errorf("what nobody may see is %s", strings.Join(found, ", "))
+	for _, problem := range slices.Concat(empty(places, p.always(tb)), suspect(leaks(places, p.canaries), p.planted)) {
+		tb.Error(problem)
 	}
 }
 
+// empty tells which places have no bytes at all, though there always are some: nobody has looked there.
+func empty(places map[string][]byte, always []string) (problems []string) {
+	for _, place := range always {
+		if len(places[place]) == 0 {
+			problems = append(problems, "there is nothing in "+place+": the scan does not see it")
+		}
+	}
+	return problems
+}
+
+// leak is a canary in a place.
+type leak struct{ name, place string }
+
+// suspect tells what was found and not planted, and what was planted and not found.
+func suspect(found []leak, plants []planted) (problems []string) {
+	for _, l := range found {
+		if !slices.ContainsFunc(plants, func(p planted) bool { return p.name == l.name }) {
+			problems = append(problems, "nobody may see "+l.name+", which is in "+l.place)
+		}
+	}
+	for _, p := range plants {
+		if !slices.ContainsFunc(found, func(l leak) bool { return p.name == l.name && strings.HasPrefix(l.place, p.place) }) {
+			problems = append(problems, "a scan does not find "+p.name+", which was planted, in "+p.place)
+		}
+	}
+	return problems
+}
+
 // leaks tells which canaries are where, as they are or in base64. The canaries are names by value.
-func leaks(places map[string][]byte, canaries map[string]string) []string {
-	var found []string
+func leaks(places map[string][]byte, canaries map[string]string) []leak {
+	var found []leak
 	for value, name := range canaries {
 		for place, data := range places {
 			if slices.ContainsFunc(spellings(value), func(s string) bool { return bytes.Contains(data, []byte(s)) }) {
-				found = append(found, name+" in "+place)
+				found = append(found, leak{name, place})
 			}
 		}
 	}
-	slices.Sort(found)
+	slices.SortFunc(found, func(a, b leak) int { return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.place, b.place)) })
 	return found
 }
 

@@ -113,13 +113,43 @@ func (s *stage) start(tb testing.TB) *Process {
 	return p
 }
 
+// Where a scan finds what is in the table and the bucket.
+const (
+	tablePlace  = "the table"
+	bucketPlace = "the bucket"
+)
+
+// queuePlace is where a scan finds what is in a queue.
+func queuePlace(name string) string { return "the queue " + name }
+
+// always returns the places where something must be. The table and the bucket may be empty. No emulator has the access log,
+// and nothing that a test sends is in it.
+func (p *Process) always(tb testing.TB) []string {
+	tb.Helper()
+	list := []string{"the output"}
+	if p.accepted {
+		list = append(list, "the log")
+	}
+	if len(p.planted) > 0 && !deployed(tb).emulated() {
+		list = append(list, "the access log")
+	}
+	return list
+}
+
 // places returns everything that the stack and the process in front of it have left behind.
 func (s *stage) places(tb testing.TB, p *Process) map[string][]byte {
 	tb.Helper()
-	places := map[string][]byte{"the log": []byte(p.Log(tb)), "the log of attach": []byte(p.log.String()), "the output": []byte(p.Output)}
+	places := map[string][]byte{"the log of attach": []byte(p.log.String()), "the output": []byte(p.Output)}
+	look := func() {
+		places["the log"], places["the access log"] = []byte(s.logged(tb, s.functionLogs())), []byte(s.logged(tb, s.accessLog()))
+	}
+	look()
+	for end := time.Now().Add(patience); len(empty(places, p.always(tb))) > 0 && time.Now().Before(end); look() {
+		<-time.After(time.Second) // AWS shows what was logged some time later
+	}
 	for _, q := range s.topo.Queues {
 		for messages := s.take(tb, q.Name); len(messages) > 0; messages = s.take(tb, q.Name) {
-			places["the queue "+q.Name] = fmt.Append(places["the queue "+q.Name], messages)
+			places[queuePlace(q.Name)] = fmt.Append(places[queuePlace(q.Name)], messages)
 		}
 	}
 	ctx, table := lasting(tb), dynamodb.NewFromConfig(s.aws)
@@ -130,7 +160,7 @@ func (s *stage) places(tb testing.TB, p *Process) map[string][]byte {
 			tb.Fatal(err)
 		}
 		for _, item := range page.Items {
-			places["the table"] = appendText(places["the table"], &dynamodbtypes.AttributeValueMemberM{Value: item})
+			places[tablePlace] = appendText(places[tablePlace], &dynamodbtypes.AttributeValueMemberM{Value: item})
 		}
 	}
 	bucket := s3.NewFromConfig(s.aws, func(o *s3.Options) { o.UsePathStyle = s.emulated() })
@@ -149,7 +179,7 @@ func (s *stage) places(tb testing.TB, p *Process) map[string][]byte {
 			if err := errors.Join(err, object.Body.Close()); err != nil {
 				tb.Fatal(err)
 			}
-			places["the bucket"] = append(places["the bucket"], data...)
+			places[bucketPlace] = append(places[bucketPlace], data...)
 		}
 	}
 	return places
@@ -299,25 +329,33 @@ func (p *Process) Secrets(tb testing.TB, verb string, args ...string) (stdout, s
 func (p *Process) Log(tb testing.TB) string {
 	tb.Helper()
 	s := deployed(tb)
+	return s.logged(tb, s.functionLogs()) + s.logged(tb, s.accessLog())
+}
+
+// functionLogs and accessLog are how the names of the log groups begin.
+func (s *stage) functionLogs() string { return "/aws/lambda/" + s.topo.Prefix + "-" }
+func (s *stage) accessLog() string    { return "/aws/vendedlogs/" + s.topo.Prefix + "/" }
+
+// logged returns what is in log groups since the start of the test.
+func (s *stage) logged(tb testing.TB, prefix string) string {
+	tb.Helper()
 	client := cloudwatchlogs.NewFromConfig(s.aws)
 	var text strings.Builder
-	for _, prefix := range []string{"/aws/lambda/" + s.topo.Prefix + "-", "/aws/vendedlogs/" + s.topo.Prefix + "/"} {
-		groups, err := client.DescribeLogGroups(lasting(tb), &cloudwatchlogs.DescribeLogGroupsInput{LogGroupNamePrefix: &prefix})
-		if err != nil {
-			tb.Fatal(err)
-		}
-		for _, group := range groups.LogGroups {
-			pages := cloudwatchlogs.NewFilterLogEventsPaginator(client, &cloudwatchlogs.FilterLogEventsInput{
-				LogGroupName: group.LogGroupName, StartTime: aws.Int64(s.since.UnixMilli()),
-			})
-			for pages.HasMorePages() {
-				page, err := pages.NextPage(lasting(tb))
-				if err != nil {
-					tb.Fatal(err)
-				}
-				for _, line := range page.Events {
-					text.WriteString(aws.ToString(line.Message) + "\n")
-				}
+	groups, err := client.DescribeLogGroups(lasting(tb), &cloudwatchlogs.DescribeLogGroupsInput{LogGroupNamePrefix: &prefix})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, group := range groups.LogGroups {
+		pages := cloudwatchlogs.NewFilterLogEventsPaginator(client, &cloudwatchlogs.FilterLogEventsInput{
+			LogGroupName: group.LogGroupName, StartTime: aws.Int64(s.since.UnixMilli()),
+		})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(lasting(tb))
+			if err != nil {
+				tb.Fatal(err)
+			}
+			for _, line := range page.Events {
+				text.WriteString(aws.ToString(line.Message) + "\n")
 			}
 		}
 	}

@@ -452,19 +452,59 @@ func TestNotifications(t *testing.T) {
 	}
 }
 
-// What must not be seen is not there, see [Process.scan]; this puts it there.
+// What must not be seen is not there, see [Process.scan]; this puts something into each place where that looks.
 func TestPlantedCanary(t *testing.T) {
 	t.Parallel()
 	p := Start(t, config, "")
-	p.planted = true
-	body := fmt.Appendf(nil, `{"type":"add","n":%q}`, p.canary)
+	p.expect(p.State, "the name of the state folder", "the output")
+	delivery := p.plant("a delivery id", "the log")
+	title := p.plant("a title", "an answer", tablePlace)
+	dead := p.plant("the payload of a dead letter", queuePlace("export-backstage-github"), queuePlace("catalog-sync-dlq"))
+	large := p.plant("a large payload", bucketPlace)
+
+	body := fmt.Appendf(nil, `{"type":"add","n":%q}`, title)
 	p.Do(t, http.MethodPost, "/events/http/frobs", p.frob(t, "1", append(body, ' ')), body)
-	if response, answer := p.Do(t, http.MethodPost, "/events/http/frobs", p.frob(t, "1", body), body); response.StatusCode != http.StatusAccepted {
-		t.Fatalf("%s %s", response.Status, answer)
+	send := func(topic string, headers map[string]string, body []byte) {
+		t.Helper()
+		if response, answer := p.Do(t, http.MethodPost, "/events/http/"+topic, headers, body); response.StatusCode != http.StatusAccepted {
+			t.Fatalf("%s %s", response.Status, answer)
+		}
 	}
+	send("frobs", p.frob(t, delivery, body), body)
+	fill := strings.Repeat("x", events.MaxSQSMessageSize)
+	body = fmt.Appendf(nil, `{"type":"size","text":%q,"n":%q}`, fill, large)
+	send("frobs", p.frob(t, "large", body), body)
+	body = fmt.Appendf(nil, `{"ref":"refs/heads/main","repository":{"full_name":"acme/petstore"},"commits":%q}`, dead)
+	send("github", p.gitHub(t, "push", uuid.NewString(), body), body)
 	p.Settle(t)
 	if log := p.Log(t); !regexp.MustCompile(`outcome"?[:=]"?refused`).MatchString(log) {
 		t.Errorf("the log does not show the refused webhook:\n%s", log)
+	}
+	if got := p.titles(t, "counter-token"); got[title] != 1 {
+		t.Errorf("the titles are %v, want the planted one", got)
+	}
+}
+
+// A scan says what it finds, what it does not find, and where there is nothing to look at.
+func TestScan(t *testing.T) {
+	t.Parallel()
+	plants := []planted{{"a title", "the table"}, {"a title", "the queue "}}
+	for _, test := range []struct {
+		found []leak
+		want  string
+	}{
+		{[]leak{{"a title", "the table"}, {"a title", "the queue x"}, {"a title", "the log"}}, ""},
+		{[]leak{{"a title", "the table"}}, "does not find a title, which was planted, in the queue"},
+		{[]leak{{"a title", "the table"}, {"a title", "the queue x"}, {"the secret s", "the log"}}, "nobody may see the secret s, which is in the log"},
+	} {
+		got := strings.Join(suspect(test.found, plants), "\n")
+		if !strings.Contains(got, test.want) || (got == "") != (test.want == "") {
+			t.Errorf("%v: %q, want %q", test.found, got, test.want)
+		}
+	}
+	places := map[string][]byte{"the log": []byte("a line"), "the output": {}}
+	if got := empty(places, []string{"the log", "the output", "the table"}); len(got) != 2 {
+		t.Errorf("empty places are %q, want the output and the table", got)
 	}
 }
 

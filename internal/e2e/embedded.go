@@ -6,7 +6,9 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 )
 
 // What people get who run the program without a configuration of their own.
@@ -26,12 +28,37 @@ func Start(tb testing.TB, config, state string) *Process {
 		state = filepath.Join(tb.TempDir(), "state")
 	}
 	p := launch(tb, &Process{State: state, Config: config}, "dev", "--config", config, "--state", state, "--addr", "127.0.0.1:0", "--log", "json")
-	tb.Cleanup(func() {
-		places := map[string][]byte{"the log": []byte(p.Log(tb)), "the output": []byte(p.Output)}
-		maps.Copy(places, files(tb, p.State))
-		p.scan(tb, places)
-	})
+	tb.Cleanup(func() { p.scan(tb, p.places(tb)) })
 	return p
+}
+
+// Where a scan finds what is in a queue, the table and the bucket: the engine has all but the blobs in one file.
+const (
+	tablePlace  = "callboard.db"
+	bucketPlace = "blobs"
+)
+
+func queuePlace(string) string { return tablePlace }
+
+// places returns everything that the process and those before it have left behind.
+func (p *Process) places(tb testing.TB) map[string][]byte {
+	tb.Helper()
+	places := map[string][]byte{"the log": []byte(p.Log(tb)), "the output": []byte(p.Output)}
+	for end := time.Now().Add(patience); p.accepted && len(places["the log"]) == 0 && time.Now().Before(end); {
+		<-time.After(time.Millisecond) // it is still on its way here
+		places["the log"] = []byte(p.Log(tb))
+	}
+	maps.Copy(places, files(tb, p.State))
+	return places
+}
+
+// always returns the places where something must be.
+func (p *Process) always(testing.TB) []string {
+	list := []string{"the output", tablePlace}
+	if p.accepted {
+		list = append(list, "the log")
+	}
+	return list
 }
 
 // Trace runs `callboard trace`.
@@ -49,7 +76,7 @@ func (p *Process) Secrets(tb testing.TB, verb string, args ...string) (stdout, s
 // Log returns what the functions have logged.
 func (p *Process) Log(testing.TB) string { return p.log.String() }
 
-// files returns the content of all files below a folder but those that are there to keep secrets.
+// files returns the content of all files below a folder, by their paths in it, but those that are there to keep secrets.
 func files(tb testing.TB, folder string) map[string][]byte {
 	tb.Helper()
 	places := map[string][]byte{}
@@ -64,7 +91,7 @@ func files(tb testing.TB, folder string) map[string][]byte {
 			return nil
 		}
 		data, err := os.ReadFile(path)
-		places[path] = data
+		places[strings.TrimPrefix(path, folder+string(filepath.Separator))] = data
 		return err
 	})
 	if err != nil {

@@ -50,12 +50,16 @@ type mortal struct {
 	program string
 	state   string
 	process *Process // the last one
-	kills   int
-	logs    []string // of those that were killed
+	killed  []*Process
 	effects effects
+	comings effects // of what may come more than once
 
 	notifications []string          // titles that there have to be
 	definitions   map[string]string // of APIs, by name
+	exported      []string          // ids of the events that the consumer of an export has to get
+	consumed      map[string]int    // how often it got them
+	claimed       int               // how many of them were claim checks
+	poison        []string          // bodies of the dead letters that there have to be
 }
 
 func newMortal(t *testing.T) *mortal {
@@ -64,7 +68,7 @@ func newMortal(t *testing.T) *mortal {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &mortal{t: t, program: program, state: filepath.Join(t.TempDir(), "state"), definitions: map[string]string{}}
+	return &mortal{t: t, program: program, state: filepath.Join(t.TempDir(), "state"), definitions: map[string]string{}, consumed: map[string]int{}}
 }
 
 // start runs a process, which may be told to kill itself, and tells whether it lives to say that it is ready.
@@ -86,8 +90,7 @@ func (m *mortal) alive() {
 	if !ok || status.Signal() != syscall.SIGKILL {
 		m.t.Fatalf("the process ended by itself: %v", m.process.cmd.ProcessState)
 	}
-	m.kills++
-	m.logs = append(m.logs, m.process.log.String())
+	m.killed = append(m.killed, m.process)
 	if !m.start() {
 		m.t.Fatalf("the process does not start again:\n%s", m.process.log)
 	}
@@ -165,7 +168,8 @@ func (m *mortal) push(random *rand.Rand, repo, delivery string) {
 	var made push
 	m.local("/sample/commit", change{Repo: repo, Files: map[string]*string{"catalog-info.yaml": &file}}, &made)
 	m.deliver("github", m.process.gitHub(m.t, made.Event, delivery, made.Payload), made.Payload)
-	m.notifications, m.definitions[repo] = append(m.notifications, events.NewID("github", delivery)), definition
+	id := events.NewID("github", delivery)
+	m.notifications, m.exported, m.definitions[repo] = append(m.notifications, id), append(m.exported, id), definition
 }
 
 // frob sends an event of the generic topic of which a notification is made.
@@ -173,7 +177,58 @@ func (m *mortal) frob(delivery string, size int) {
 	m.t.Helper()
 	body := fmt.Appendf(nil, `{"type":"add","n":"frob %s","fill":%q}`, delivery, strings.Repeat("x", size))
 	m.deliver("frobs", m.process.frob(m.t, delivery, body), body)
-	m.notifications = append(m.notifications, "frob "+delivery)
+	m.notifications, m.exported = append(m.notifications, "frob "+delivery), append(m.exported, events.NewID("frobs", delivery))
+}
+
+// others puts a message into a queue of others, of which a notification is made.
+func (m *mortal) others(topic, build string) {
+	m.t.Helper()
+	m.put(topic, build, fmt.Sprintf(`{"state":"failed","n":"%s %s"}`, topic, build))
+	m.notifications = append(m.notifications, topic+" "+build)
+}
+
+// spoil puts a message into a queue of others that nobody can read.
+func (m *mortal) spoil(topic, build string) {
+	m.t.Helper()
+	body := "build " + build + " is no JSON"
+	m.put(topic, build, body)
+	m.poison = append(m.poison, body)
+}
+
+func (m *mortal) put(topic, build, body string) {
+	m.t.Helper()
+	m.local("/queue", map[string]any{"topic": topic, "body": body, "attributes": map[string]string{"x-build-id": build}}, nil)
+}
+
+// consume takes what is exported, as a consumer does that deletes what it is done with.
+func (m *mortal) consume(queue string) {
+	m.t.Helper()
+	for {
+		var batch []events.SQSMessage
+		m.local("/exports/receive", map[string]any{"queue": queue, "max": 10}, &batch)
+		if len(batch) == 0 {
+			return
+		}
+		var receipts []string
+		for _, one := range batch {
+			receipts = append(receipts, one.ReceiptHandle)
+			m.consumed[one.MessageAttributes[events.AttributeID].StringValue]++
+			check, is, err := one.Message().ClaimCheck()
+			if err != nil {
+				m.t.Fatal(err)
+			}
+			if !is {
+				continue
+			}
+			// What is lost once the claim check is there would never come back.
+			data, err := os.ReadFile(filepath.Join(m.state, "blobs", filepath.FromSlash(check.Key)+"@"))
+			if err != nil || len(data) != check.Size {
+				m.t.Errorf("the payload of a claim check has %d bytes, want %d: %v", len(data), check.Size, err)
+			}
+			m.claimed++
+		}
+		m.local("/exports/delete", map[string]any{"queue": queue, "receipts": receipts}, nil)
+	}
 }
 
 // work sends some of everything that the path does something different with.
@@ -184,8 +239,14 @@ func (m *mortal) work(seed uint64) {
 	m.frob("1", 10)
 	m.settle()
 	m.push(random, "shop", "push-2")
-	m.frob("2", events.MaxMessageSize) // larger than a message
+	m.frob("2", events.MaxSQSMessageSize) // larger than a message
 	m.settle()
+	m.others("builds", "1")
+	m.spoil("builds", "2")
+	m.others("far", "3")
+	m.settle()
+	m.consume("export-portal-github")
+	m.consume("export-partner-frobs")
 }
 
 // verify compares what is there with what was sent: nothing is lost, and nothing is there twice.
@@ -195,6 +256,7 @@ func (m *mortal) verify() {
 	var problems []string
 	m.effects, problems = count(m.notifications, p.titles(m.t, "counter-token"))
 	report(m.t, problems)
+	m.verifyComings()
 	var list []struct {
 		Metadata struct {
 			Name string `json:"name"`
@@ -213,6 +275,78 @@ func (m *mortal) verify() {
 	if !maps.Equal(m.definitions, definitions) {
 		m.t.Errorf("the catalog has the APIs %v, want %v with their last definitions", slices.Collect(maps.Keys(definitions)), slices.Collect(maps.Keys(m.definitions)))
 	}
+}
+
+// verifyComings compares what came to the consumer of the exports and to the dead letters with what should: nothing is
+// lost. More than once it may come.
+func (m *mortal) verifyComings() {
+	m.t.Helper()
+	if m.claimed == 0 {
+		m.t.Error("no claim check was exported")
+	}
+	var dead struct {
+		Letters []letter `json:"letters"`
+	}
+	m.local("/dead/list", map[string]any{"whole": true}, &dead)
+	parked := map[string]int{}
+	for _, l := range dead.Letters {
+		parked[l.Body]++
+	}
+	got := maps.Clone(m.consumed)
+	maps.Copy(got, parked)
+	var problems []string
+	m.comings, problems = atLeast(slices.Concat(m.exported, m.poison), got)
+	report(m.t, problems)
+}
+
+// scan looks for canaries in what the processes have left behind, which have ended.
+func (m *mortal) scan() {
+	m.t.Helper()
+	places := m.places()
+	report(m.t, empty(places, []string{"the log", "the output", "an answer", tablePlace}))
+	report(m.t, suspect(leaks(places, m.canaries()), nil))
+}
+
+// places returns everything that the processes have left behind.
+func (m *mortal) places() map[string][]byte {
+	m.t.Helper()
+	places := files(m.t, m.state)
+	for _, p := range m.all() {
+		places["the log"] = append(places["the log"], p.log.String()...)
+		places["the output"] = append(places["the output"], p.Output...)
+		places["an answer"] = append(places["an answer"], p.answers.Bytes()...)
+	}
+	return places
+}
+
+// canaries returns what no process may leave behind.
+func (m *mortal) canaries() map[string]string {
+	m.t.Helper()
+	canaries := map[string]string{}
+	for _, p := range m.all() {
+		p.remember(m.t)
+		maps.Copy(canaries, p.canaries)
+	}
+	return canaries
+}
+
+// all returns the processes, the last one too.
+func (m *mortal) all() []*Process { return append(slices.Clone(m.killed), m.process) }
+
+// What a process that was killed has left behind is looked at, too.
+func TestFaults_PlantedCanary(t *testing.T) {
+	t.Parallel()
+	m := newMortal(t)
+	if !m.start() {
+		t.Fatalf("the process does not start:\n%s", m.process.log)
+	}
+	plants := []planted{{"the value of a header", "the log"}, {"the value of a header", tablePlace}}
+	m.frob(m.process.canary, 0)
+	m.settle()
+	m.process.Kill(t)
+	m.alive()
+	m.process.Kill(t)
+	report(t, suspect(leaks(m.places(), m.canaries()), plants))
 }
 
 // effects are what became of events.
@@ -238,11 +372,30 @@ func count(want []string, got map[string]int) (e effects, problems []string) {
 	return e, problems
 }
 
+// atLeast is count for what may come more than once.
+func atLeast(want []string, got map[string]int) (e effects, problems []string) {
+	once := map[string]int{}
+	doubled := 0
+	for event, n := range got {
+		once[event] = 1
+		if n > 1 {
+			doubled++
+		}
+	}
+	e, problems = count(want, once)
+	e.doubled = doubled
+	return e, problems
+}
+
 func TestCount(t *testing.T) {
 	t.Parallel()
 	e, problems := count([]string{"a", "b", "c"}, map[string]int{"a": 1, "c": 2, "d": 1})
 	if want := (effects{events: 3, lost: 1, doubled: 1}); e != want || len(problems) != 3 {
 		t.Errorf("%+v, %q; want %+v and what nobody sent", e, problems, want)
+	}
+	e, problems = atLeast([]string{"a", "b"}, map[string]int{"a": 2})
+	if want := (effects{events: 2, lost: 1, doubled: 1}); e != want || len(problems) != 1 {
+		t.Errorf("%+v, %q; want %+v and one that is lost", e, problems, want)
 	}
 }
 
@@ -303,6 +456,10 @@ func cleanRun(t *testing.T) []point {
 	}
 	m.verify()
 	m.process.Kill(t)
+	m.scan()
+	if m.comings.doubled > 0 {
+		t.Error("without a kill something came more than once")
+	}
 	var points []point
 	numbers := map[string]int{}
 	for lines := bufio.NewScanner(bytes.NewReader(data)); lines.Scan(); {
@@ -319,7 +476,11 @@ func TestFaults(t *testing.T) {
 	t.Parallel()
 	points := cleanRun(t)
 	t.Logf("a clean run makes %d calls", len(points))
-	for _, want := range []string{"embedded.Queues.Send ", "embedded.Queues.receive ", "embedded.Queues.settle ", "embedded.Queues.Publish ", "boltdb.Table.Transact ", "boltdb.Table.Query ", "blob.Dir.Put by catalogstore", "blob.Dir.Put by events", "blob.Dir.Get by events", "blob.Dir.Delete "} {
+	for _, want := range []string{
+		"embedded.Queues.Send ", "embedded.Queues.receive ", "embedded.Queues.settle ", "embedded.Queues.Publish ",
+		"embedded.Queues.Enqueue ", "embedded.Queues.Receive ", "embedded.Queues.Delete ", "embedded.Queues.Send by embedded.control.Park",
+		"boltdb.Table.Transact ", "boltdb.Table.Query ", "blob.Dir.Put by catalogstore", "blob.Dir.Put by events", "blob.Dir.Get by events", "blob.Dir.Delete ",
+	} {
 		if !slices.ContainsFunc(points, func(p point) bool { return strings.HasPrefix(p.call, want) }) {
 			t.Errorf("no call of the clean run is %s", want)
 		}
@@ -330,7 +491,7 @@ func TestFaults(t *testing.T) {
 
 	var mu sync.Mutex
 	hit := map[string]int{} // by the name of the call
-	var total effects
+	var total, comings effects
 	var kills, repeated atomic.Int64
 	t.Run("points", func(t *testing.T) {
 		for _, p := range points {
@@ -343,14 +504,22 @@ func TestFaults(t *testing.T) {
 					m.alive()
 					m.verify()
 					m.process.Kill(t)
-					kills.Add(int64(m.kills))
-					repeated.Add(int64(repeats(t, append(m.logs, m.process.log.String())...)))
+					m.scan()
+					var logs []string
+					for _, p := range m.all() {
+						logs = append(logs, p.log.String())
+					}
+					kills.Add(int64(len(m.killed)))
+					repeated.Add(int64(repeats(t, logs...)))
 					mu.Lock()
 					defer mu.Unlock()
-					hit[p.call] += m.kills
+					hit[p.call] += len(m.killed)
 					total.events += m.effects.events
 					total.lost += m.effects.lost
 					total.doubled += m.effects.doubled
+					comings.events += m.comings.events
+					comings.lost += m.comings.lost
+					comings.doubled += m.comings.doubled
 				})
 			}
 		}
@@ -363,6 +532,7 @@ func TestFaults(t *testing.T) {
 	}
 	t.Logf("%d points of %d calls: %d kills, %d events, %d handled again, %d lost, %d with more than one effect",
 		2*len(points), len(hit), kills.Load(), total.events, repeated.Load(), total.lost, total.doubled)
+	t.Logf("exported and parked: %d, %d lost, %d came more than once", comings.events, comings.lost, comings.doubled)
 	if repeated.Load() == 0 {
 		t.Error("no event was handled again: the test shows nothing")
 	}

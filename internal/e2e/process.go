@@ -66,9 +66,10 @@ type Process struct {
 
 	canary   string            // what headers carry
 	canaries map[string]string // names of values that nobody may find
-	planted  bool              // somebody may
+	planted  []planted         // those that a test has planted
 	mu       sync.Mutex
 	answers  bytes.Buffer // to all requests
+	accepted bool         // an event
 }
 
 // log collects what a process writes to stderr.
@@ -232,6 +233,7 @@ func (p *Process) try(ctx context.Context, method, path string, headers map[stri
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.answers.Write(data)
+	p.accepted = p.accepted || response.StatusCode == http.StatusAccepted
 	return response, data, err
 }
 
