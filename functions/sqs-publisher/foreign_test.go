@@ -95,7 +95,7 @@ func (w *world) handler() *sqspublisher.Handler {
 			Function: topology.SQSPublisher, Subscriber: sqspublisher.New(w), Foreign: w.reader().Read, Observer: w,
 			Queue: sealed.Queue{Queue: w, Bucket: w.bucket()},
 		},
-		Queues: map[string]string{},
+		Queues: map[string]string{}, Own: w.topo.AWSName(topology.QueueIngest),
 	}
 	for _, q := range w.topo.Foreign {
 		h.Queues[q.ARN] = q.Topic
@@ -387,6 +387,61 @@ func TestForeign_Batch(t *testing.T) {
 	}
 	if w.hidden["missing"] == 0 || w.hidden["refused"] == 0 {
 		t.Errorf("hidden for %v, want a rest for those that come again", w.hidden)
+	}
+}
+
+// Metadata have to fit into a message. A message that has more in its attributes is parked, unless the topic leaves them out.
+func TestForeign_LargeAttributes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var records []events.SQSMessage
+	for _, topic := range []string{"builds", "orders"} { // orders takes x-order-* only
+		m := message(topic, topic, `{"order":{"id":"7"}}`)
+		m.MessageAttributes["X-Large"] = events.SQSAttribute{DataType: "String", StringValue: strings.Repeat("x", events.MaxMessageSize)}
+		records = append(records, m)
+	}
+	again := w.handle(t, records...)
+	if len(again) > 0 || len(w.parked) != 1 || len(w.published) != 1 {
+		t.Fatalf("%q come again, %d are parked, %d published; want one parked and one published", again, len(w.parked), len(w.published))
+	}
+	if topic := w.parked[0].Attributes[events.AttributeTopic].StringValue; topic != "builds" {
+		t.Errorf("the message of %s is parked", topic)
+	}
+}
+
+// While a topic is removed its queue is still read by a function that does not know it any more: its messages stay there,
+// whatever they look like. The same without Own is what callboard dev does.
+func TestForeign_UnknownQueue(t *testing.T) {
+	t.Parallel()
+	records := func() []events.SQSMessage {
+		ours, err := events.Encode(events.Event{ID: "hooks:1", Topic: "hooks", Payload: []byte(`{}`), Time: time.Now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fromIngest, stranger := ours.SQS("ours", "r", 1), ours.SQS("looks-like-ours", "r", 1)
+		fromIngest.EventSourceARN = "arn:aws:sqs:eu-west-1:111122223333:callboard-ingest"
+		stranger.EventSourceARN = "arn:aws:sqs:eu-west-1:111122223333:removed-callboard-ingest"
+		sealed := sealed.Seal("builds", message("removed", "looks-sealed", `{}`))
+		return []events.SQSMessage{message("removed", "plain", `{}`), fromIngest, stranger, sealed, message("builds", "good", `{}`)}
+	}
+	w := newWorld(t)
+	again := w.handle(t, records()...)
+	if diff := cmp.Diff([]string{"plain", "looks-like-ours", "looks-sealed"}, again); diff != "" {
+		t.Errorf("messages that stay (-want +got):\n%s", diff)
+	}
+	if len(w.parked) > 0 || len(w.published) != 2 || len(w.hidden) > 0 {
+		t.Errorf("%d are parked, %d published, %d hidden; want the two of known queues published, and no more", len(w.parked), len(w.published), len(w.hidden))
+	}
+
+	w = newWorld(t)
+	h := w.handler()
+	h.Own = ""
+	payload, err := json.Marshal(events.SQSEvent{Records: records()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := h.Invoke(t.Context(), payload); err != nil || string(answer) != `{"batchItemFailures":[]}` || len(w.parked) != 1 {
+		t.Errorf("without a name of the own queue: %s, %v, %d are parked; want all handled", answer, err, len(w.parked))
 	}
 }
 

@@ -4,6 +4,8 @@ package sqspublisher
 
 import (
 	"context"
+	"log/slog"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 
@@ -27,6 +29,10 @@ type Handler struct {
 	Batch *events.Batch
 	// Queues are the topics of the queues that others fill, by the ARN of the queue.
 	Queues map[string]string
+	// Own is the name in AWS of the ingest queue. What comes from neither that nor one of Queues stays where it is: while a
+	// topic is removed, its queue is still read for a moment, by a function that does not know it any more. With ""
+	// everything that is not in Queues is from the ingest queue.
+	Own string
 	// Polls are by the name of their schedule.
 	Polls map[string]*Poll
 }
@@ -52,10 +58,20 @@ func (h *Handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 		}
 		return json.Marshal(done)
 	}
-	for i, m := range in.Records {
-		if topic, foreign := h.Queues[m.EventSourceARN]; foreign {
-			in.Records[i] = sealed.Seal(topic, m)
+	var ours []events.SQSMessage
+	var others []events.SQSItemFailure
+	for _, m := range in.Records {
+		switch topic, foreign := h.Queues[m.EventSourceARN]; {
+		case foreign:
+			ours = append(ours, sealed.Seal(topic, m))
+		case h.Own == "" || strings.HasSuffix(m.EventSourceARN, ":"+h.Own):
+			ours = append(ours, m)
+		default:
+			slog.WarnContext(ctx, "a message of a queue that is not in the configuration stays there", "queue", m.EventSourceARN, "event", m.MessageID)
+			others = append(others, events.SQSItemFailure{ItemIdentifier: m.MessageID})
 		}
 	}
-	return json.Marshal(h.Batch.Handle(ctx, in.SQSEvent))
+	response := h.Batch.Handle(ctx, events.SQSEvent{Records: ours})
+	response.BatchItemFailures = append(response.BatchItemFailures, others...)
+	return json.Marshal(response)
 }

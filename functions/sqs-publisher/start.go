@@ -49,7 +49,7 @@ func Start() {
 				Bucket: bucket,
 			},
 		}
-		h := &Handler{Batch: &batch, Queues: map[string]string{}}
+		h := &Handler{Batch: &batch, Queues: map[string]string{}, Own: d.Topology.AWSName(topology.QueueIngest)}
 		for _, q := range d.Topology.Foreign {
 			h.Queues[q.ARN] = q.Topic
 		}

@@ -72,7 +72,7 @@ type alarms struct {
 // newAlarms adds the topic for alarms. CloudWatch may publish to it; if there is a key its policy has to allow that too.
 func newAlarms(scope constructs.Construct, prefix string, key awskms.IKey, o Options) *alarms {
 	topic := awssns.NewTopic(scope, jsii.String("Alarms"), &awssns.TopicProps{
-		TopicName: jsii.String(prefix + "-alarms"), DisplayName: jsii.String("Callboard " + prefix), EnforceSSL: jsii.Bool(true), MasterKey: key,
+		TopicName: jsii.String(prefix + "-" + topology.TopicAlarms), DisplayName: jsii.String("Callboard " + prefix), EnforceSSL: jsii.Bool(true), MasterKey: key,
 	})
 	pin(topic, "Alarms")
 	topic.AddToResourcePolicy(awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
@@ -169,7 +169,7 @@ func (as *alarms) path(b *builder) {
 			continue
 		}
 		as.add(alarm{
-			id: logicalID("NothingOut", t.Name), name: "nothing-out-" + t.Name, title: "events are published and nobody gets them",
+			id: logicalID("NothingOut", t.Name), name: t.Alarm(), title: "events are published and nobody gets them",
 			description: "Events were published to " + t.AWSName + " and none was delivered for 30 minutes. Is its subscription there?",
 			expression:  nothingOut,
 			metrics:     []metric{b.topics[t.Name].metric("NumberOfMessagesPublished"), b.topics[t.Name].metric("NumberOfNotificationsDelivered")},
@@ -209,14 +209,14 @@ func (t *topic) metric(name string) metric {
 func (as *alarms) own(empty, hosts []string) {
 	for _, name := range empty {
 		as.add(alarm{
-			id: logicalID("Secret", name) + "Alarm", name: "secret-" + strings.ReplaceAll(name, "/", "-"), title: "a secret is empty",
+			id: logicalID("Secret", name) + "Alarm", name: topology.SecretAlarm(name), title: "a secret is empty",
 			description: "The secret " + as.prefix + "/" + name + " has no value. Put in the token that the other side gave you.",
 			metric:      as.counted(telemetry.SecretMissing, "Sum", "Secret", name), period: minutes(5), above: 0,
 		})
 	}
 	for _, host := range hosts {
 		as.add(alarm{
-			id: logicalID("Quota", host) + "Alarm", name: "quota-" + strings.ReplaceAll(host, ":", "-"), title: "an API allows few more requests",
+			id: logicalID("Quota", host) + "Alarm", name: topology.QuotaAlarm(host), title: "an API allows few more requests",
 			description: "The API of " + host + " will soon refuse requests; events then wait until it allows more. Is the token of the integration there?",
 			metric:      as.counted(telemetry.QuotaRemaining, "Minimum", "Host", host), period: minutes(5), below: quotaReserve,
 		})
@@ -230,7 +230,7 @@ func (as *alarms) exports(list []config.Export) {
 			continue
 		}
 		as.add(alarm{
-			id: logicalID("Withheld", e.Name), name: "withheld-" + e.Name, title: "an event is too large for an export",
+			id: logicalID("Withheld", e.Name), name: topology.WithheldAlarm(e.Name), title: "an event is too large for an export",
 			description: "An event that is too large for a message was not sent to the consumer " + e.Name + ", which does not resolve claim checks. The log of the router or the publisher names it.",
 			metric:      as.counted(telemetry.Withheld, "Sum", "Export", e.Name), period: minutes(5), above: 0,
 		})

@@ -17,7 +17,9 @@ func (f *function) readsForeign(scope constructs.Construct, q topology.ForeignQu
 	if q.Poll != nil {
 		return
 	}
-	awslambda.NewCfnEventSourceMapping(scope, jsii.String(logicalID("MappingForeign", q.Topic)), &awslambda.CfnEventSourceMappingProps{
+	// The id follows from the queue: Lambda refuses a second mapping of one queue to one function, so that of a topic with
+	// another name has to be the same.
+	awslambda.NewCfnEventSourceMapping(scope, jsii.String(logicalID("MappingForeign", q.ARN)), &awslambda.CfnEventSourceMappingProps{
 		FunctionName:          f.lambda.FunctionName(),
 		EventSourceArn:        jsii.String(q.ARN),
 		BatchSize:             jsii.Number(q.BatchSize),
@@ -25,7 +27,7 @@ func (f *function) readsForeign(scope constructs.Construct, q topology.ForeignQu
 		ScalingConfig:         &awslambda.CfnEventSourceMapping_ScalingConfigProperty{MaximumConcurrency: jsii.Number(q.MaxConcurrency)},
 	})
 	alarms.add(alarm{
-		id: logicalID("Foreign", q.Topic) + "Alarm", name: "queue-of-" + q.Topic + "-age", title: "messages of others wait too long",
+		id: logicalID("Foreign", q.Topic) + "Alarm", name: q.Alarm(), title: "messages of others wait too long",
 		description: "The oldest message of the queue " + q.ARN + " is older than all tries of one take. Is its mapping enabled, and may the function read it? " +
 			"This looks at a queue of this account only.",
 		metric: metric{

@@ -99,13 +99,14 @@ func (f *function) reads(scope constructs.Construct, q *queue) {
 // alarms adds the alarms of the function.
 func (f *function) alarms(a *alarms) {
 	id := logicalID("Function", f.Name)
+	errors, throttles := f.Alarms()
 	a.add(alarm{
-		id: id + "Errors", name: f.Name + "-errors", title: "a function fails",
+		id: id + "Errors", name: errors, title: "a function fails",
 		description: "Invocations of " + f.AWSName + " ended with an error, a crash or a timeout. Its log says why.",
 		metric:      f.metric("Errors", "Sum"), period: minutes(5), above: 0,
 	})
 	a.add(alarm{
-		id: id + "Throttles", name: f.Name + "-throttles", title: "a function is throttled",
+		id: id + "Throttles", name: throttles, title: "a function is throttled",
 		description: "Invocations of " + f.AWSName + " were refused: the concurrency of the account, or what is reserved for it, is used up.",
 		metric:      f.metric("Throttles", "Sum"), period: minutes(5), above: 0,
 	})

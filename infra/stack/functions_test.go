@@ -3,8 +3,31 @@ package stack_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
+
+// A topic with a queue of others that gets another name keeps the event source mapping: Lambda refuses a second one of the same
+// queue and function, which CloudFormation would make before it removes the first. It is not parallel: one stack is made at
+// a time.
+func TestRenamedQueueTopic(t *testing.T) {
+	mappings := func(topic string) []string {
+		dir := t.TempDir()
+		file := filepath.Join(dir, "events-config.json")
+		if err := os.WriteFile(file, []byte(`{"topics":{"`+topic+`":{"from":"queue","queue":"arn:aws:sqs:eu-west-1:111122223333:builds"}}}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		v := &variant{name: topic, config: file, options: options(nil)}
+		if err := v.synthesize(dir); err != nil {
+			t.Fatal(err)
+		}
+		return v.template(t).ids("AWS::Lambda::EventSourceMapping")
+	}
+	before, after := mappings("builds"), mappings("artefacts")
+	if len(before) != 2 || !slices.Equal(before, after) {
+		t.Errorf("the mappings are %q, and %q after the topic has got another name", before, after)
+	}
+}
 
 // Functions of somebody's own may answer what comes of their own events. The CDK refuses a template where all of a circle wait
 // for one another. A subscriber in the place of one of ours finds the variables without which subscriber.Start ends.

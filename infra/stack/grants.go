@@ -16,6 +16,7 @@ import (
 // uses is what a function works with beside its queues and secrets.
 type uses struct {
 	table    []string // actions on the table; a transaction needs those of its operations
+	keys     string   // pattern of the partitions of the table that it uses; "" for all
 	blobs    []string // actions on the blobs
 	payloads []string // actions on the payloads of large events
 	publish  func(topic string) bool
@@ -43,8 +44,8 @@ func works(c *config.Config, t *topology.Topology) map[string]uses {
 	// What was large for the ingress is in the bucket already. An event is also stored on a later hop: what queues of
 	// others bring, and what became too large on its way, as an export that was removed lowers the limit.
 	known := map[string]uses{
-		topology.Ingress: {ingest: true, table: bodies, payloads: []string{"PutObject"}},
-		topology.SQSPublisher: {table: leases, payloads: publisherPayloads, publish: func(t string) bool {
+		topology.Ingress: {ingest: true, table: bodies, keys: "body#*", payloads: []string{"PutObject"}},
+		topology.SQSPublisher: {table: leases, keys: "poll#*", payloads: publisherPayloads, publish: func(t string) bool {
 			root, isRoot := c.Topics[t]
 			return isRoot && root.From != config.FromPublish
 		}},
@@ -163,7 +164,7 @@ func (b *builder) grants(f topology.Function, u uses) []grant {
 		list = append(list, allow("Publish", actions, arns...))
 	}
 	if len(u.table) > 0 {
-		list = append(list, allow("UseTable", prefixed("dynamodb:", u.table), b.table.TableArn()))
+		list = append(list, allow("UseTable", prefixed("dynamodb:", u.table), b.table.TableArn()).within(u.keys))
 	}
 	if u.once {
 		list = append(list, b.onceGrant())

@@ -117,15 +117,23 @@ func (t *template) rights(f topology.Function, traced bool) []string {
 	if f.Name == topology.SQSPublisher {
 		t.addForeign(add)
 	}
-	if actions := t.tableActions(f.Name); actions != nil {
+	within := func(name, partitions string, actions []string) {
+		all = append(all, text(object{
+			"Sid": name, "Effect": "Allow", "Resource": []string{table}, "Action": slices.Sorted(slices.Values(prefixed("dynamodb:", actions))),
+			"Condition": object{"ForAllValues:StringLike": object{"dynamodb:LeadingKeys": []string{partitions}}},
+		}))
+	}
+	switch actions := t.tableActions(f.Name); {
+	case actions == nil:
+	case f.Name == topology.Ingress:
+		within("UseTable", "body#*", actions)
+	case f.Name == topology.SQSPublisher:
+		within("UseTable", "poll#*", actions)
+	default:
 		add("UseTable", []string{table}, prefixed("dynamodb:", actions)...)
 	}
 	if claims(f) {
-		all = append(all, text(object{
-			"Sid": "UseOnce", "Effect": "Allow", "Resource": []string{table},
-			"Action":    []string{"dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"},
-			"Condition": object{"ForAllValues:StringLike": object{"dynamodb:LeadingKeys": []string{"once#*"}}},
-		}))
+		within("UseOnce", "once#*", []string{"DeleteItem", "GetItem", "PutItem"})
 	}
 	if actions := blobActions[f.Name]; actions != nil {
 		add("UseBlobs", []string{objects}, prefixed("s3:", actions)...)

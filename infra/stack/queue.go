@@ -58,19 +58,19 @@ func newQueue(scope constructs.Construct, q topology.Queue, deadLetter *queue, t
 			description = "SNS could not deliver the messages in the queue " + q.AWSName + ". Find out why, then send them to the queues of their topics."
 		}
 		alarms.add(alarm{
-			id: id + "Alarm", name: q.Name, title: "there are dead letters",
+			id: id + "Alarm", name: q.Alarm(), title: "there are dead letters",
 			description: description,
 			metric:      queueMetric("ApproximateNumberOfMessagesVisible", "Maximum", made), period: time.Minute, above: 0,
 		})
 	case q.Export != "":
 		alarms.add(alarm{
-			id: id + "Alarm", name: q.Name + "-age", title: "nobody reads an export",
+			id: id + "Alarm", name: q.Alarm(), title: "nobody reads an export",
 			description: "The consumer " + q.Export + " has not taken the oldest message of the queue " + q.AWSName + " for 6 hours; after 7 days it is gone. Does the consumer run, with the right to read?",
 			metric:      queueMetric("ApproximateAgeOfOldestMessage", "Maximum", made), period: 5 * time.Minute, above: maxAgeExport.Seconds(),
 		})
 	default:
 		alarms.add(alarm{
-			id: id + "Alarm", name: q.Name + "-age", title: "messages wait too long",
+			id: id + "Alarm", name: q.Alarm(), title: "messages wait too long",
 			description: "The oldest message of the queue " + q.AWSName + " is older than all tries of one take. Is the function throttled, failing or too slow?",
 			metric:      queueMetric("ApproximateAgeOfOldestMessage", "Maximum", made), period: 5 * time.Minute, above: maxAge.Seconds(),
 		})

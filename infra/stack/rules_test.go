@@ -85,9 +85,9 @@ var rules = []rule{
 		},
 	}},
 	{name: "queues of others are read as the configuration says", offenders: offendTopology, breaks: map[string]func(*template){
-		"mapping": func(t *template) { drop(t, "AWS::Lambda::EventSourceMapping", "ForeignReleases") },
+		"mapping": func(t *template) { drop(t, "AWS::Lambda::EventSourceMapping", "MappingForeign") },
 		"mapped and polled": func(t *template) {
-			t.one("AWS::Lambda::EventSourceMapping", "ForeignReleases").Properties["EventSourceArn"] = "arn:aws:sqs:us-west-2:444455556666:far"
+			t.one("AWS::Lambda::EventSourceMapping", "MappingForeign").Properties["EventSourceArn"] = "arn:aws:sqs:us-west-2:444455556666:far"
 		},
 		"schedule": func(t *template) { drop(t, "AWS::Scheduler::Schedule", "PollFar") },
 	}, on: full},
@@ -323,6 +323,11 @@ var rules = []rule{
 		"without a name": func(t *template) {
 			grantTo(t, "Ingress", object{"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": object{"Fn::GetAtt": []any{"QueueNotify6CD6F4", "Arn"}}})
 		},
+		"all of the table for bodies": func(t *template) { delete(statement(t, "Ingress", "UseTable"), "Condition") },
+		"all of the table for leases": func(t *template) { delete(statement(t, "SqsPublisher", "UseTable"), "Condition") },
+		"leases among the bodies": func(t *template) {
+			get(statement(t, "SqsPublisher", "UseTable"), "Condition.ForAllValues:StringLike").(object)["dynamodb:LeadingKeys"] = []string{"body#*"}
+		},
 		"on a condition": func(t *template) {
 			statement(t, "Notify", "UseTable")["Condition"] = object{"Bool": object{"aws:SecureTransport": "true"}}
 		},
@@ -359,6 +364,24 @@ var rules = []rule{
 			p["Statement"] = append(list(p["Statement"]), object{"Effect": "Allow", "Principal": "*", "Action": "s3:DeleteObject*", "Resource": object{"Fn::Join": []any{"", []any{object{"Fn::GetAtt": []any{"Blobs", "Arn"}}, "/*"}}}})
 		},
 		"a consumer writes": func(t *template) { statement(t, "Notify", "UsePayloads")["Action"] = "s3:PutObject" },
+		"the bucket does not refuse it": func(t *template) {
+			p := t.one("AWS::S3::BucketPolicy", "").Properties["PolicyDocument"].(object)
+			p["Statement"] = slices.DeleteFunc(list(p["Statement"]), func(s any) bool { return get(s, "Sid") == "KeepPayloads" })
+		},
+		"the bucket allows it":           func(t *template) { refusal(t)["Effect"] = "Allow" },
+		"refused to one":                 func(t *template) { refusal(t)["Principal"] = object{"AWS": "arn:aws:iam::111122223333:role/reader"} },
+		"refused to all but one":         func(t *template) { refusal(t)["Condition"] = object{"StringNotLike": object{"aws:PrincipalArn": "*"}} },
+		"not refused for old versions":   func(t *template) { refusal(t)["Action"] = "s3:DeleteObject" },
+		"not refused for newest version": func(t *template) { refusal(t)["Action"] = "s3:DeleteObjectVersion" },
+		"refused for blobs": func(t *template) {
+			refusal(t)["Resource"] = object{"Fn::Join": []any{"", []any{object{"Fn::GetAtt": []any{"Blobs", "Arn"}}, "/catalog/*"}}}
+		},
+	}},
+	{name: "payloads of a stack to throw away can be deleted with it", offenders: offendPayloads, on: full, breaks: map[string]func(*template){
+		"kept": func(t *template) {
+			p := t.one("AWS::S3::BucketPolicy", "").Properties["PolicyDocument"].(object)
+			p["Statement"] = append(list(p["Statement"]), object{"Effect": "Deny", "Principal": object{"AWS": "*"}, "Action": "s3:DeleteObject", "Resource": "*"})
+		},
 	}},
 	{name: "the access log has neither path nor query, and requests are limited", offenders: offendAPI, breaks: map[string]func(*template){
 		"path":     func(t *template) { logFormat(t, `{"p":"$context.path"}`) },
@@ -1092,6 +1115,16 @@ func offendEnvironment(t *template) []string {
 	return bad
 }
 
+// refusal returns the statement of the bucket that refuses to delete payloads.
+func refusal(t *template) object {
+	for _, s := range statements(t.one("AWS::S3::BucketPolicy", "").get("PolicyDocument")) {
+		if s["Sid"] == "KeepPayloads" {
+			return s
+		}
+	}
+	panic("payloads can be deleted")
+}
+
 // lifecycle returns the rule of the bucket for a prefix.
 func lifecycle(t *template, prefix string) object {
 	for _, r := range list(t.Resources["Blobs"].get("LifecycleConfiguration.Rules")) {
@@ -1153,6 +1186,9 @@ func offendPayloads(t *template) []string {
 			}
 		}
 	}
+	if refused := t.refusesToDeletePayloads(); refused != t.kept {
+		bad = append(bad, fmt.Sprintf("the bucket refuses to delete payloads: %t", refused))
+	}
 	for _, id := range t.ids("AWS::S3::BucketPolicy") {
 		for _, s := range statements(t.Resources[id].get("PolicyDocument")) {
 			if reaches(s) && (may(s, "s3:DeleteObject") || may(s, "s3:DeleteObjectVersion")) {
@@ -1161,6 +1197,29 @@ func offendPayloads(t *template) []string {
 		}
 	}
 	return bad
+}
+
+// refusesToDeletePayloads tells whether the bucket refuses it to everybody. What refuses requests without TLS does not count.
+func (t *template) refusesToDeletePayloads() bool {
+	for _, id := range t.ids("AWS::S3::BucketPolicy") {
+		for _, s := range statements(t.Resources[id].get("PolicyDocument")) {
+			if s["Effect"] != "Deny" || s["Condition"] != nil {
+				continue
+			}
+			if !t.kept {
+				return true
+			}
+			resource := `{"Fn::Join":["",[` + attribute("Blobs", "Arn") + `,"/events/*"]]}`
+			if t.adopted {
+				resource = adoptedBucket("/events/*")
+			}
+			if text(s["Principal"]) == `{"AWS":"*"}` && text(s["Resource"]) == resource &&
+				slices.Equal(texts(s["Action"]), []string{"s3:DeleteObject", "s3:DeleteObjectVersion"}) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func offendLogs(t *template) []string {

@@ -98,6 +98,9 @@ func (b *builder) addStores() {
 		b.bucket = newBucket(b.stack, bucket, b.key, b.options.Retain)
 	}
 	b.policy = refusePlain(b.stack, b.bucket)
+	if b.options.Retain || b.options.Adopt { // else somebody empties the bucket before the stack goes, and the bucket with it
+		keepPayloads(b.policy, b.bucket)
+	}
 }
 
 // addSecrets adds the secrets of all functions, or takes those that are there, and returns the names of those that are empty: what others have

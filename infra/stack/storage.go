@@ -52,7 +52,7 @@ func bucketName(prefix string) string {
 }
 
 // newBucket adds the bucket for blobs and payloads. They are never overwritten, and a deletion is final only after a week.
-// Nobody deletes payloads, so they expire.
+// Nobody deletes payloads, so they expire; see [keepPayloads].
 func newBucket(scope constructs.Construct, name string, key awskms.IKey, retain bool) awss3.Bucket {
 	props := &awss3.BucketProps{
 		BucketName:        &name,
@@ -98,6 +98,19 @@ func refusePlain(scope constructs.Construct, bucket awss3.IBucket) awss3.BucketP
 		deny(map[string]any{"NumericLessThan": map[string]any{"s3:TlsVersion": 1.2}}),
 	)
 	return policy
+}
+
+// keepPayloads lets the bucket refuse to delete the payloads of large events, to whoever asks: several read the same one,
+// and some clients that resolve claim checks delete what they have read. Nothing of ours deletes one, and the rules of the
+// lifecycle are not bound by policies (https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-policies.html).
+func keepPayloads(policy awss3.BucketPolicy, bucket awss3.IBucket) {
+	policy.Document().AddStatements(awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
+		Sid:        jsii.String("KeepPayloads"),
+		Effect:     awsiam.Effect_DENY,
+		Principals: &[]awsiam.IPrincipal{awsiam.NewAnyPrincipal()},
+		Actions:    jsii.Strings("s3:DeleteObject", "s3:DeleteObjectVersion"),
+		Resources:  &[]*string{bucket.ArnForObjects(jsii.String(payloads))},
+	}))
 }
 
 // newKey adds the key that everything is encrypted with. CloudWatch may use it for alarms, SNS to deliver to queues.

@@ -24,6 +24,7 @@ type template struct {
 	topo    *topology.Topology
 	conf    *config.Config
 	adopted bool
+	kept    bool   // the bucket outlives the stack
 	dir     string // that the template is in
 }
 
@@ -38,7 +39,7 @@ type resource struct {
 
 func (v *variant) template(t *testing.T) *template {
 	t.Helper()
-	tpl := &template{topo: v.topo, conf: v.conf, adopted: v.options.Adopt, dir: v.dir}
+	tpl := &template{topo: v.topo, conf: v.conf, adopted: v.options.Adopt, kept: v.options.Retain || v.options.Adopt, dir: v.dir}
 	if err := json.Unmarshal(v.json, tpl, json.RejectUnknownMembers(false)); err != nil {
 		t.Fatal(err)
 	}

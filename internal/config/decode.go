@@ -43,6 +43,16 @@ func (p *problems) unreadable(path, format string, args ...any) {
 	p.unread = append(p.unread, path)
 }
 
+// advise changes what the errors at path say that would be right.
+func (p *problems) advise(path, advice string) {
+	for i, e := range p.errors {
+		if e.Path == path {
+			wrong, _, _ := strings.Cut(e.Message, ":")
+			p.errors[i].Message = wrong + ": " + advice
+		}
+	}
+}
+
 // sorted returns the errors in the order of the file; something missing is where its parent is.
 func (p *problems) sorted() Errors {
 	slices.SortStableFunc(p.errors, func(a, b FieldError) int { return cmp.Compare(p.offset(a.Path), p.offset(b.Path)) })

@@ -111,6 +111,9 @@ func backstageQueues(c *Config, found *problems) {
 		case t.Queue != "":
 			found.add(path, "topics.%s has a queue already: remove one of them", name)
 			continue
+		case t.From == "": // has been said, but not what is right beside the block
+			found.advise(member(member("$.topics", name), "from"), `write "queue", because Backstage's block has the queue of this topic`)
+			t.From = FromQueue
 		case t.From != FromQueue:
 			found.add(path, "topics.%s takes webhooks: give one of them another name, or write the ARN of the queue in topics.%s.queue", name, name)
 			continue

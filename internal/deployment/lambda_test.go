@@ -97,7 +97,7 @@ func build(t *testing.T, function string) string {
 func foreign(t *testing.T) string {
 	t.Helper()
 	m := events.Message{Body: "x"}.SQS("foreign", "receipt", 1)
-	m.EventSourceARN = "arn:aws:sqs:eu-west-1:000000000000:queue"
+	m.EventSourceARN = "arn:aws:sqs:eu-west-1:000000000000:callboard-test-ingest"
 	data, err := json.Marshal(events.SQSEvent{Records: []events.SQSMessage{m}})
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +116,7 @@ func example(t *testing.T, function string) string {
 	if err := event.Compact(); err != nil {
 		t.Fatalf("the event of %s is no JSON: %v", function, err)
 	}
-	return string(event)
+	return strings.ReplaceAll(string(event), ":callboard-", ":callboard-test-") // queues of the prefix that functions have here
 }
 
 // examples is what becomes of the invocation beside each function, first while AWS takes everything and has nothing

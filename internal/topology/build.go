@@ -20,11 +20,12 @@ const (
 	kindQueue    kind = "SQS queue"
 	kindFunction kind = "Lambda function"
 	kindSchedule kind = "schedule"
+	kindAlarm    kind = "CloudWatch alarm"
 )
 
 // maxLength is how long a name of a kind may be, in characters
 // (https://docs.aws.amazon.com/general/latest/gr/aws-service-information.html).
-var maxLength = map[kind]int{kindTopic: 256, kindQueue: 80, kindFunction: 64, kindSchedule: 64}
+var maxLength = map[kind]int{kindTopic: 256, kindQueue: 80, kindFunction: 64, kindSchedule: 64, kindAlarm: 255}
 
 // snsName makes the name of an SNS topic, which has letters, digits, "_" and "-" only. Different topics may get
 // the same name, which is an error, because a code without that is not readable.
@@ -52,6 +53,10 @@ func (b *builder) name(k kind, name, path string) string {
 	full := b.c.AWS.Prefix + "-" + name
 	if len(full) > maxLength[k] {
 		b.failf(path, "the %s would be called %q, which has %d characters where %d are allowed: choose shorter names or a shorter aws.prefix", k, full, len(full), maxLength[k])
+		return full
+	}
+	if k == kindTopic && name == TopicAlarms {
+		b.failf(path, "the %s would be called %q, which is the one that tells people of alarms: choose another name", k, full)
 		return full
 	}
 	if other, taken := b.names[string(k)+" "+full]; taken {

@@ -250,6 +250,15 @@ func BucketName(prefix, account, region string) string {
 	return strings.Join([]string{prefix, account, region}, "-")
 }
 
+// AWSName returns the name in SQS of a [Queue]; "" if there is none of that name.
+func (t *Topology) AWSName(queue string) string {
+	i := slices.IndexFunc(t.Queues, func(q Queue) bool { return q.Name == queue })
+	if i < 0 {
+		return ""
+	}
+	return t.Queues[i].AWSName
+}
+
 // Limit returns how many bytes a message may have on every hop of a topic or sub-topic, as AWS counts them: what SNS
 // takes by default, or nearly what SQS takes where somebody exports a topic of the same root. The payload of a larger
 // event goes into the bucket.
@@ -289,6 +298,9 @@ func Build(c *config.Config) (*Topology, error) {
 	b.functions()
 	b.foreign()
 	b.routes()
+	if len(b.errs) == 0 {
+		b.alarms()
+	}
 	if len(b.errs) > 0 {
 		return nil, b.errs
 	}

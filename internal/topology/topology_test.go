@@ -102,6 +102,9 @@ func TestLookups(t *testing.T) {
 	if name, ok := top.SNSName("github.ping"); name != "" || ok {
 		t.Errorf("SNSName of a topic that nobody wants = %q, %t", name, ok)
 	}
+	if got, none := top.AWSName(topology.QueueIngest), top.AWSName("other"); got != "callboard-ingest" || none != "" {
+		t.Errorf("AWSName = %q, of a queue that is not there %q", got, none)
+	}
 	for topic, want := range map[string][]string{"github": {"metadata:x-github-event"}, "frobs": {"metadata:x-kind", "body:type"}, "flat": nil, "other": nil} {
 		var got []string
 		for _, s := range top.SubTopicRules(topic) {

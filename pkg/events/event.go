@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -35,7 +36,7 @@ type Event struct {
 	// TraceParent is the W3C trace context the event belongs to, or "".
 	TraceParent string
 	// Promoted names the metadata, at most [MaxPromoted], that travel as message attributes of their own, so
-	// that filter policies and consumers other than Callboard see them.
+	// that filter policies and consumers other than Callboard see them. Names have no case, as in Metadata.
 	Promoted []string
 	// Group names the tenant whose events should not delay those of others: the MessageGroupId of the
 	// message. See [Group]; "" stands for the topic.
@@ -58,6 +59,9 @@ func (e Event) Key() string {
 
 // Metadata maps lower-case names to values. Look values up with [Metadata.Get]; an absent name is absent,
 // it is not an empty value.
+//
+// Names have no case: an event that is published with other names arrives with lower-case ones. Of names that differ in
+// case only the last in the order of their bytes counts, so that of "X-Type" and "x-type" it is the second.
 type Metadata map[string]string
 
 // Get returns the value of a name in any case, and whether there is one.
@@ -68,6 +72,31 @@ func (m Metadata) Get(name string) (string, bool) {
 
 // Set stores a value under the lower-case form of name.
 func (m Metadata) Set(name, value string) { m[strings.ToLower(name)] = value }
+
+// lower returns the metadata with lower-case names; m itself if it has no others.
+func (m Metadata) lower() Metadata {
+	is := true
+	for name := range m {
+		is = is && name == lowerName(name)
+	}
+	if is {
+		return m
+	}
+	all := make(Metadata, len(m))
+	for name, value := range m.Sorted() {
+		all[lowerName(name)] = value
+	}
+	return all
+}
+
+// lowerName returns a name in lower case. One that is not UTF-8 stays as it is, so that it is refused and does not become
+// another one.
+func lowerName(s string) string {
+	if !utf8.ValidString(s) {
+		return s
+	}
+	return strings.ToLower(s)
+}
 
 // Sorted iterates over names and values in the order of the names.
 func (m Metadata) Sorted() iter.Seq2[string, string] {

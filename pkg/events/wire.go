@@ -224,6 +224,7 @@ func (enc Encoder) Encode(e Event) (Message, error) {
 	if claimed {
 		m.Attributes[AttributeExtendedSize] = Attribute{"Number", strconv.Itoa(check.Size)}
 	}
+	e.Metadata = e.Metadata.lower()
 	promoted := promotable(e)
 	for _, name := range promoted {
 		m.Attributes[name] = Attribute{"String", e.Metadata[name]}
@@ -273,17 +274,18 @@ func Decode(m Message) (Event, error) {
 	}
 	e.Time, e.TraceParent, e.Again = accepted.UTC(), p.TraceParent, p.Again
 
-	e.Metadata = p.Metadata
+	e.Metadata = p.Metadata.lower()
 	if e.Metadata == nil {
 		e.Metadata = Metadata{}
 	}
-	for name, a := range m.Attributes {
+	for _, name := range slices.Sorted(maps.Keys(m.Attributes)) {
 		if !isOurs(name) {
-			e.Metadata.Set(name, a.StringValue)
+			e.Metadata.Set(name, m.Attributes[name].StringValue)
 			e.Promoted = append(e.Promoted, strings.ToLower(name))
 		}
 	}
 	slices.Sort(e.Promoted)
+	e.Promoted = slices.Compact(e.Promoted)
 	e.Promoted = e.Promoted[:min(len(e.Promoted), MaxPromoted)]
 	return e, nil
 }
@@ -317,10 +319,12 @@ func pack(e Event, promoted []string) (string, error) {
 	return escapeNoncharacters(string(data)), nil
 }
 
-// promotable returns those of e.Promoted that can be an attribute, sorted; what cannot stays in x-events.
+// promotable returns those of e.Promoted that can be an attribute, in lower case and sorted; what cannot stays in x-events.
+// The metadata have lower-case names.
 func promotable(e Event) []string {
 	names := make([]string, 0, MaxPromoted)
 	for _, name := range e.Promoted {
+		name = lowerName(name)
 		value, ok := e.Metadata[name]
 		if ok && value != "" && len(names) < MaxPromoted && !slices.Contains(names, name) &&
 			!isOurs(name) && validAttributeName(name) && checkText(value) == nil {
@@ -453,5 +457,6 @@ func (e Event) Equal(o Event) bool {
 	theirs, _ := o.outside()
 	return mine == theirs && e.ID == o.ID && e.Topic == o.Topic && bytes.Equal(e.Payload, o.Payload) &&
 		e.Time.Equal(o.Time) && e.TraceParent == o.TraceParent && e.Group == o.Group && e.Again == o.Again &&
-		slices.Equal(e.Promoted, o.Promoted) && maps.Equal(e.Metadata, o.Metadata)
+		slices.EqualFunc(e.Promoted, o.Promoted, func(a, b string) bool { return lowerName(a) == lowerName(b) }) &&
+		maps.Equal(e.Metadata.lower(), o.Metadata.lower())
 }

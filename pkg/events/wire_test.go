@@ -3,6 +3,7 @@ package events_test
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -123,6 +124,102 @@ func TestEncode_DecodeReturnsTheEvent(t *testing.T) {
 			t.Fatalf("the message of a received event differs from the first one:\n%s", diff)
 		}
 	})
+}
+
+// Names of metadata have no case, whoever publishes: they arrive in lower case, promoted ones too.
+func TestEncode_NamesHaveNoCase(t *testing.T) {
+	t.Parallel()
+	e := validEvent()
+	e.Metadata = events.Metadata{"X-Type": "push", "X-Both": "capital", "x-both": "lower", "X-Éa": "odd", "X-Other": "o", "X-OTHER": "lost"}
+	e.Promoted = []string{"X-TYPE", "X-Both", "x-both"}
+	published := maps.Clone(e.Metadata)
+	m, err := events.Encode(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(published, e.Metadata); diff != "" {
+		t.Errorf("publishing changed the metadata of the publisher (-before +after):\n%s", diff)
+	}
+	for name, want := range map[string]string{"x-type": "push", "x-both": "lower"} {
+		if got := m.Attributes[name].StringValue; got != want {
+			t.Errorf("attribute %s is %q, want %q", name, got, want)
+		}
+	}
+	got, err := events.Decode(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := events.Metadata{"x-type": "push", "x-both": "lower", "x-éa": "odd", "x-other": "o"}
+	if diff := cmp.Diff(want, got.Metadata); diff != "" {
+		t.Errorf("metadata (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"x-both", "x-type"}, got.Promoted); diff != "" {
+		t.Errorf("promoted (-want +got):\n%s", diff)
+	}
+	if v, ok := got.Metadata.Get("X-Type"); !ok || v != "push" {
+		t.Errorf("X-Type is %q, %t", v, ok)
+	}
+
+	// The same of a message of somebody else, each time.
+	m.Attributes[events.AttributeEvents] = events.Attribute{DataType: "String", StringValue: `{"v":1,"time":"2026-01-02T03:04:05.006Z","metadata":{"X-Éa":"odd","x-both":"packed"}}`}
+	m.Attributes["X-BOTH"] = events.Attribute{DataType: "String", StringValue: "capital"}
+	for range 20 {
+		got, err := events.Decode(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := events.Metadata{"x-type": "push", "x-both": "lower", "x-éa": "odd"}
+		if diff := cmp.Diff(want, got.Metadata); diff != "" || len(got.Promoted) != 2 {
+			t.Fatalf("promoted are %q, metadata (-want +got):\n%s", got.Promoted, diff)
+		}
+	}
+}
+
+// Whatever the names are: the event that arrives is the same, with names in lower case, and stays so on later hops.
+func TestEncode_AnyCase(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		e := anyEvent(t)
+		names := rapid.OneOf(metadataNames(), rapid.StringMatching(`[xX]-[aAbB]{1,2}`), nastyText())
+		e.Metadata = rapid.MapOfN(names, nastyText(), 0, 10).Draw(t, "metadata")
+		e.Promoted = rapid.SliceOfN(names, 0, 5).Draw(t, "promoted")
+		m, err := events.Encode(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := events.Decode(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name := range got.Metadata {
+			if name != strings.ToLower(name) {
+				t.Errorf("%q arrives with capital letters", name)
+			}
+		}
+		want := e
+		want.Payload, want.Promoted = escaped(e.Payload), got.Promoted
+		if !got.Equal(want) {
+			t.Errorf("sent %+v, received %+v", want, got)
+		}
+		if again, err := events.Encode(got); err != nil || !cmp.Equal(m, again) {
+			t.Errorf("the message of a received event differs from the first one, %v:\n%s", err, cmp.Diff(m, again))
+		}
+	})
+}
+
+// An event whose names are written in another way is the same.
+func TestEvent_EqualHasNoCase(t *testing.T) {
+	t.Parallel()
+	a, b := validEvent(), validEvent()
+	a.Metadata, a.Promoted = events.Metadata{"X-Type": "push"}, []string{"X-Type"}
+	b.Metadata, b.Promoted = events.Metadata{"x-type": "push"}, []string{"x-type"}
+	if !a.Equal(b) {
+		t.Error("they differ in case only, and are not equal")
+	}
+	b.Metadata["x-type"] = "Push"
+	if a.Equal(b) {
+		t.Error("a value that differs in case makes no difference")
+	}
 }
 
 func TestEncode_PromotesWhatItIsAskedTo(t *testing.T) {

@@ -330,11 +330,47 @@ func TestPublish_Errors(t *testing.T) {
 			return tt.status, fmt.Sprintf("<ErrorResponse><Error><Type>Sender</Type><Code>%s</Code><Message>%s</Message></Error></ErrorResponse>", tt.code, tt.message)
 		})
 		err := publisher(s).Publish(t.Context(), eventstest.NewEvent("t", 1), eventstest.NewEvent("t", 2))
+		want := tt.want
+		if want == events.CodeTooLarge { // the topic is to blame, see TestPublish_TopicTakesLess
+			want = events.CodeUnavailable
+		}
 		for i := range 2 {
 			e := events.PublishErrorOf(err, i)
-			if got := events.ErrorCode(e); got != tt.want || !strings.Contains(e.Error(), "callboard-t") {
-				t.Errorf("%d %s %q: event %d has %v (%s), want %s and the name of the topic", tt.status, tt.code, tt.message, i, e, got, tt.want)
+			if got := events.ErrorCode(e); got != want || !strings.Contains(e.Error(), "callboard-t") {
+				t.Errorf("%d %s %q: event %d has %v (%s), want %s and the name of the topic", tt.status, tt.code, tt.message, i, e, got, want)
 			}
+		}
+	}
+}
+
+// While a deployment changes what a topic takes, function and topic may differ: an event that only the topic finds too
+// large comes again, whether its request was refused or it alone, and is not parked.
+func TestPublish_TopicTakesLess(t *testing.T) {
+	t.Parallel()
+	const tooLong = "Invalid parameter: Message too long"
+	for name, answer := range map[string]func(body string) (int, string){
+		"the request": func(string) (int, string) {
+			return 400, "<ErrorResponse><Error><Type>Sender</Type><Code>InvalidParameter</Code><Message>" + tooLong + "</Message></Error></ErrorResponse>"
+		},
+		"the event": func(body string) (int, string) {
+			return 200, published(parse(t, body), map[string][2]string{"0": {"InvalidParameter", tooLong}})
+		},
+	} {
+		s := serve(t, func(body string) (int, string) {
+			if strings.Contains(body, "VisibilityTimeout") {
+				return 200, "{}"
+			}
+			return answer(body)
+		})
+		b := &events.Batch{
+			Function: "f", Observer: silent{}, Queue: &awsevents.Queue{Client: sqs.NewFromConfig(config(s.URL)), DeadLetterURL: s.URL + "/1/f-dlq"},
+			Subscriber: &events.Router{Publisher: publisher(s), Route: func(e events.Event) (string, error) { return e.Topic, nil }},
+		}
+		record := message(t).SQS("m", "receipt", 1)
+		record.EventSourceARN = "arn:aws:sqs:us-east-1:1:f"
+		got := b.Handle(t.Context(), events.SQSEvent{Records: []events.SQSMessage{record}})
+		if requests := s.requests(); len(got.BatchItemFailures) != 1 || len(requests) != 2 || !strings.Contains(requests[1], `"VisibilityTimeout":5`) {
+			t.Errorf("%s is too large: %v is reported after the requests %q, want the message after a rest of 5 s", name, got, requests)
 		}
 	}
 }

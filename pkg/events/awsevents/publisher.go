@@ -141,7 +141,7 @@ func (p *Publisher) publish(ctx context.Context, b *batch, errs events.PublishEr
 	out, err := p.Client.PublishBatch(ctx, &sns.PublishBatchInput{TopicArn: &b.arn, PublishBatchRequestEntries: b.entries})
 	if err != nil {
 		for _, i := range b.events {
-			errs[i] = failed(err, what)
+			errs[i] = refused(err, what)
 		}
 		return
 	}
@@ -155,9 +155,21 @@ func (p *Publisher) publish(ctx context.Context, b *batch, errs events.PublishEr
 	}
 	for _, f := range out.Failed {
 		if i, known := b.event(f.Id); known {
-			errs[i] = failed(&smithy.GenericAPIError{Code: text(f.Code), Message: text(f.Message)}, what)
+			errs[i] = refused(&smithy.GenericAPIError{Code: text(f.Code), Message: text(f.Message)}, what)
 		}
 	}
+}
+
+// refused makes an [events.Error] of an error of SNS. Every message is measured against the limit of its topic before it is
+// sent. So a topic that finds one too large has another limit than this program knows, for a moment of a deployment, and
+// the event is not to blame.
+func refused(err error, what string) error {
+	e := failed(err, what)
+	if events.ErrorCode(e) != events.CodeTooLarge {
+		return e
+	}
+	return events.Wrap(err, events.CodeUnavailable,
+		"%s: it fits what the configuration says that the topic takes, and the topic takes less; is it being deployed? If this stays, deploy again", what)
 }
 
 // event returns the index of the event that was sent with this entry id.
