@@ -25,7 +25,7 @@ func (q *Queues) Receive(ctx context.Context, name string, n int) ([]events.SQSM
 		}
 	})
 	if err != nil {
-		q.release(one, batch)
+		q.stepBack(one, batch)
 		return nil, err
 	}
 	messages := make([]events.SQSMessage, len(loaded))

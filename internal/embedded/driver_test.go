@@ -313,3 +313,25 @@ func TestQueues_LateCount(t *testing.T) {
 		t.Errorf("the next receive is the %d., want the third", got)
 	}
 }
+
+// A message that cannot be read steps back behind the others, so that it holds nobody up for ever.
+func TestQueues_DamagedStepsBack(t *testing.T) {
+	t.Parallel()
+	db := openDB(t, filepath.Join(t.TempDir(), "q.db"))
+	q := openQueues(t, db, QueueSpec{Name: "q", Visibility: time.Minute})
+	for range 2 {
+		if err := q.Send(t.Context(), "q", sample); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(queuesBucket).Bucket([]byte("q")).Put(key(1), []byte{0xff}) }); err != nil {
+		t.Fatal(err)
+	}
+	discard := func(events.Message) {}
+	if _, err := q.receive(t.Context(), "q", 1, discard); err == nil {
+		t.Fatal("the damaged message can be read")
+	}
+	if batch, err := q.receive(t.Context(), "q", 1, discard); err != nil || len(batch) != 1 {
+		t.Errorf("then come %d messages, %v; want the other one", len(batch), err)
+	}
+}

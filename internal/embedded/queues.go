@@ -409,7 +409,7 @@ func (q *Queues) receive(ctx context.Context, name string, n int, gaveUp func(ev
 		if len(batch) > 0 {
 			loaded, err := q.load(ctx, one, batch, gaveUp)
 			if err != nil {
-				q.release(one, batch)
+				q.stepBack(one, batch)
 				return nil, err
 			}
 			loaded, rest, err := carried(loaded)
@@ -477,6 +477,14 @@ func (q *Queues) release(one *queue, batch []*received) {
 	}
 	one.signal()
 	q.change()
+}
+
+// stepBack is release for a batch that cannot be read: others come first, so that one bad message does not stop the queue.
+func (q *Queues) stepBack(one *queue, batch []*received) {
+	for _, r := range batch {
+		r.visible = time.Now()
+	}
+	q.release(one, batch)
 }
 
 // load reads the messages of a batch. Receives that ended without an answer are counted on the disk first.
