@@ -22,7 +22,7 @@ import (
 )
 
 // patience is how long a function may take before a test fails. It is no measure of speed.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 // runtime is the Runtime API of Lambda for one function
 // (https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html).

@@ -27,7 +27,7 @@ import (
 )
 
 // patience is how long something may take before a test fails. It is no measure of speed.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 var binary string
 

@@ -46,7 +46,7 @@ func mustDrain(t *testing.T, q *Queues) {
 	go func() { empty <- q.Drain(ctx, []string{"q"}) }()
 	select {
 	case <-empty:
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("the queue does not become empty")
 	}
 }
@@ -66,7 +66,7 @@ func TestMapping_VisibilityTimeout(t *testing.T) {
 		select {
 		case <-again:
 			return []byte(allDone), nil
-		case <-time.After(30 * time.Second):
+		case <-time.After(2 * time.Minute):
 			return nil, errors.New("the message was not handed out again")
 		}
 	}), events.LogObserver{Logger: discard})
