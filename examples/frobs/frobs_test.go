@@ -2,16 +2,19 @@ package frobs_test
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"time"
 
 	"example.com/frobs"
 
 	"github.com/callboard/callboard/pkg/events"
+	"github.com/callboard/callboard/pkg/events/eventstest"
 	"github.com/callboard/callboard/pkg/events/memory"
 	"github.com/callboard/callboard/pkg/webhook"
 )
@@ -106,32 +109,48 @@ func TestSync(t *testing.T) {
 	}
 }
 
-// However often an event comes and something fails or ends half-way, there is one letter.
+// Whatever happens to deliveries, and whatever Frobs refuses, there is one letter for each event.
 func TestSync_Once(t *testing.T) {
 	t.Parallel()
-	var letters, refused atomic.Int32
+	var mu sync.Mutex
+	refused, letters := false, map[string]int{} // by the key of the request
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
 		switch {
 		case r.Method == http.MethodGet:
 			_, _ = w.Write([]byte(`{"frob":"left","owner":"team-a"}`))
-		case refused.Add(1) == 1:
+		case !refused:
+			refused = true
 			w.WriteHeader(http.StatusServiceUnavailable)
 		default:
-			letters.Add(1)
+			letters[r.Header.Get("Idempotency-Key")]++
 			w.WriteHeader(http.StatusAccepted)
 		}
 	}))
 	t.Cleanup(api.Close)
-	sync := &frobs.Sync{URL: api.URL, Publisher: &published{}, Token: func(context.Context) (string, error) { return "token", nil }}
-	s := events.Once("frobs-sync", &memory.OnceStore{}, sync)
-	e := events.Event{ID: "frobs:1", Topic: "frobs.add", Payload: []byte(`{"name":"left"}`)}
-	if err := s.OnEvent(t.Context(), e); events.ErrorCode(err) != events.CodeUnavailable {
-		t.Errorf("Frobs refuses: error %v, want one that is tried again", err)
+	broker := memory.New()
+	defer func() { _ = broker.Close() }()
+	subscriber := &frobs.Sync{URL: api.URL, Publisher: broker, Token: func(context.Context) (string, error) { return "token", nil }}
+	s := eventstest.Subscriber(t, events.Once("frobs-sync", &memory.OnceStore{}, subscriber),
+		eventstest.Duplicate(0.3), eventstest.Reorder(0.3), eventstest.FailRandomly(0.2), eventstest.CrashAt(5, 15))
+	if err := broker.Subscribe("frobs-sync", []string{"frobs.add"}, s); err != nil {
+		t.Fatal(err)
 	}
-	for range 3 {
-		_ = s.OnEvent(t.Context(), e) // all but the first are dropped
+	want := map[string]int{}
+	for i := range 50 {
+		e := events.Event{ID: events.NewID("frobs", fmt.Sprint(i)), Topic: "frobs.add", Payload: []byte(`{"name":"left"}`), Time: time.Now()}
+		want[e.Key()] = 1
+		if err := broker.Publish(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if n := letters.Load(); n != 1 {
-		t.Errorf("%d letters, want 1", n)
+	if err := broker.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if !maps.Equal(letters, want) {
+		t.Errorf("letters by event: %v, want one for each of %d", letters, len(want))
 	}
 }

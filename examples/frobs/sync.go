@@ -103,7 +103,7 @@ func (s *Sync) ask(ctx context.Context, name string) (owner, error) {
 	case http.StatusOK:
 		err = json.NewDecoder(response.Body).Decode(&o)
 	case http.StatusNotFound:
-	case http.StatusTooManyRequests: // comes again at that time, without using up its tries
+	case http.StatusTooManyRequests: // comes again at that time
 		return owner{}, &events.Error{Code: events.CodeRateLimited, Message: "Frobs wants a pause", RetryAt: time.Now().Add(time.Minute)}
 	default:
 		return owner{}, events.Errorf(events.CodeUnavailable, "Frobs answers %s", response.Status)

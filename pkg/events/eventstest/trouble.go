@@ -264,8 +264,9 @@ func (s *subscriber) hand(ctx context.Context, e events.Event, d delivery) error
 			panic(p)
 		}
 	}
-	if errs[0] == nil {
-		return nil
+	// Who was told to wait for the other one says nothing of the event.
+	if errs[0] == nil || events.ErrorCode(errs[1]) == events.CodeRateLimited {
+		return errs[0]
 	}
 	return errs[1]
 }

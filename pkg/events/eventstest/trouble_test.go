@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -359,5 +360,23 @@ func TestTroubles_TellSubscribersApart(t *testing.T) {
 	naive := run(func(s events.Subscriber) events.Subscriber { return s })
 	if len(naive) != 200 || most(naive) < 2 {
 		t.Errorf("without Once: %d events, up to %d mails each; the troubles show nothing", len(naive), most(naive))
+	}
+}
+
+// Of two deliveries at the same time one is told to wait for the other, and says nothing else of the event. So an event that
+// failed comes again soon, and not when a claim would have ended.
+func TestSubscriber_AtTheSameTime(t *testing.T) {
+	t.Parallel()
+	for _, e := range newEvents(100) {
+		var worked atomic.Bool
+		s := eventstest.Subscriber(&fake{}, events.SubscriberFunc(func(context.Context, events.Event) error {
+			if worked.CompareAndSwap(false, true) {
+				return events.Errorf(events.CodeUnavailable, "not now")
+			}
+			return &events.Error{Code: events.CodeRateLimited, Message: "somebody works on it", RetryAt: time.Now().Add(time.Hour)}
+		}), eventstest.Duplicate(1))
+		if err := s.OnEvent(t.Context(), e); events.ErrorCode(err) != events.CodeUnavailable {
+			t.Fatalf("%s: %v, want the error of the one that worked", e.ID, err)
+		}
 	}
 }
