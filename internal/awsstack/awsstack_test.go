@@ -6,11 +6,13 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"github.com/callboard/callboard/internal/awsstack"
@@ -89,6 +91,41 @@ func TestGateway(t *testing.T) {
 	gateway.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "http://127.0.0.1:8080/events/http/github", strings.NewReader("{}")))
 	if got, want := w.Body.String(), "POST /events/http/github {}"; got != want {
 		t.Errorf("the API gets %q, want %q", got, want)
+	}
+}
+
+// A server that speaks HTTP/2 may end a connection in the middle of a request.
+func TestGateway_HTTP1(t *testing.T) {
+	t.Parallel()
+	var protocols []string
+	a := &account{}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/events/") {
+			protocols = append(protocols, r.Proto)
+		}
+		a.ServeHTTP(w, r)
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	cfg := aws.Config{
+		Region: "eu-central-1", BaseEndpoint: &server.URL, Credentials: credentials.NewStaticCredentialsProvider("key", "secret", ""),
+		HTTPClient: awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) {
+			tr.TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig
+		}),
+	}
+	stack, err := awsstack.Find(t.Context(), cfg, topo("callboard-dev"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gateway, err := stack.Gateway()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	gateway.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "http://127.0.0.1:8080/events/http/github", strings.NewReader("{}")))
+	if w.Code != http.StatusOK || !slices.Equal(protocols, []string{"HTTP/1.1"}) {
+		t.Errorf("status %d, the API was asked by %q", w.Code, protocols)
 	}
 }
 
