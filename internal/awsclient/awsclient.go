@@ -113,6 +113,19 @@ func (e endpoints) GetServiceBaseEndpoint(_ context.Context, service string) (st
 	return url, url != "", nil
 }
 
+// OverHTTP1 returns a client that does without HTTP/2. After a number of requests servers end a connection: in HTTP/1.1 between
+// two of them, but in HTTP/2 that of MiniStack ends the last one too.
+func OverHTTP1(c *awshttp.BuildableClient) *awshttp.BuildableClient {
+	return c.WithTransportOptions(func(t *http.Transport) {
+		t.Protocols = new(http.Protocols)
+		t.Protocols.SetHTTP1(true)
+		if t.TLSClientConfig != nil {
+			t.TLSClientConfig = t.TLSClientConfig.Clone()
+			t.TLSClientConfig.NextProtos = nil
+		}
+	})
+}
+
 // httpClient returns a client that trusts the certificates in a file, in place of the system's, unless there is none.
 func httpClient(caBundle string, budget Budget) (*awshttp.BuildableClient, error) {
 	client := awshttp.NewBuildableClient().WithTimeout(budget.Timeout)

@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/aws/smithy-go"
 
+	"github.com/callboard/callboard/internal/awsclient"
 	"github.com/callboard/callboard/internal/topology"
 	"github.com/callboard/callboard/pkg/events"
 )
@@ -122,15 +123,7 @@ func (s *Stack) Gateway() (http.Handler, error) {
 		r.Out.URL.RawQuery = r.In.URL.RawQuery // also where it is odd: that is for the API to say
 	}}
 	if client, ok := s.aws.HTTPClient.(*awshttp.BuildableClient); ok { // knows the certificates to trust
-		transport := client.GetTransport()
-		// After a number of requests servers end a connection: in HTTP/1.1 between two of them, in HTTP/2 that of MiniStack ends
-		// the last one too.
-		transport.Protocols = new(http.Protocols)
-		transport.Protocols.SetHTTP1(true)
-		if transport.TLSClientConfig != nil {
-			transport.TLSClientConfig.NextProtos = nil // was for the protocols that it had before
-		}
-		proxy.Transport = transport
+		proxy.Transport = awsclient.OverHTTP1(client).GetTransport()
 	}
 	return proxy, nil
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	dynamodbtypes "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -23,6 +24,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
+	"github.com/callboard/callboard/internal/awsclient"
 	"github.com/callboard/callboard/internal/awsclient/profile"
 	"github.com/callboard/callboard/internal/awsstack"
 	configuration "github.com/callboard/callboard/internal/config"
@@ -58,6 +60,9 @@ var theStage = sync.OnceValues(func() (*stage, error) {
 	}
 	if s.aws, err = profile.Config(ctx); err != nil {
 		return nil, err
+	}
+	if client, ok := s.aws.HTTPClient.(*awshttp.BuildableClient); ok {
+		s.aws.HTTPClient = awsclient.OverHTTP1(client)
 	}
 	stack, err := awsstack.Find(ctx, s.aws, s.topo)
 	if err != nil {
