@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"fmt"
+	"net/http"
 	"testing"
 	"time"
 
@@ -33,5 +35,10 @@ func (p *Process) crash(t *testing.T) *Process {
 	if deployed(t).kill(t, "") == 0 {
 		t.Error("no process of a function was killed: the test shows nothing")
 	}
+	eventually(t, func() (bool, string) { // a request may meet a process that has just been killed
+		var in inbox
+		status := p.Get(t, "portal-token", "/notifications", &in)
+		return status == http.StatusOK, fmt.Sprintf("GET /notifications: status %d", status)
+	})
 	return p
 }
