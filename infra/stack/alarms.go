@@ -206,8 +206,8 @@ func (t *topic) metric(name string) metric {
 }
 
 // own adds the alarms on what the functions count themselves.
-func (as *alarms) own(empty, hosts []string) {
-	for _, name := range empty {
+func (as *alarms) own(given, hosts []string) {
+	for _, name := range given {
 		as.add(alarm{
 			id: logicalID("Secret", name) + "Alarm", name: topology.SecretAlarm(name), title: "a secret is empty",
 			description: "The secret " + as.prefix + "/" + name + " has no value. Put in the token that the other side gave you.",

@@ -65,7 +65,7 @@ func New(app awscdk.App, c *config.Config, o Options, programs string) (awscdk.S
 	}
 	b.alarms = newAlarms(b.stack, t.Prefix, b.key, o)
 	b.addStores()
-	empty := b.addSecrets()
+	b.addSecrets()
 	for _, x := range t.Topics {
 		b.topics[x.Name] = newTopic(b.stack, x, t.Limit(x.Name), b.key)
 	}
@@ -75,7 +75,7 @@ func New(app awscdk.App, c *config.Config, o Options, programs string) (awscdk.S
 	b.api = newAPI(b.stack, t, b.functions, b.key, o)
 	b.addSchedules()
 	b.alarms.path(b)
-	b.alarms.own(empty, b.hosts())
+	b.alarms.own(t.GivenSecrets(), b.hosts())
 	b.alarms.exports(c.Exports)
 	b.dashboard()
 	if !o.Emulator {
@@ -103,9 +103,8 @@ func (b *builder) addStores() {
 	}
 }
 
-// addSecrets adds the secrets of all functions, or takes those that are there, and returns the names of those that are empty: what others have
-// given us.
-func (b *builder) addSecrets() (empty []string) {
+// addSecrets adds the secrets of all functions, or takes those that are there.
+func (b *builder) addSecrets() {
 	ours := b.topo.Secrets()
 	for _, name := range sortedKeys(ours) {
 		if _, _, reference := isReference(name); reference {
@@ -116,11 +115,7 @@ func (b *builder) addSecrets() (empty []string) {
 		} else {
 			b.secrets[name] = newSecret(b.stack, b.topo.Prefix, name, ours[name], b.key, b.options)
 		}
-		if !ours[name] {
-			empty = append(empty, name)
-		}
 	}
-	return empty
 }
 
 // addQueues adds the queues; those for dead letters come first, because others name them.

@@ -410,18 +410,7 @@ func alarmMetrics(c *config.Config, t *topology.Topology) float64 {
 			n++ // its age
 		}
 	}
-	return n + hosts(c) + emptySecrets(t)
-}
-
-// emptySecrets counts the secrets that a person has to fill: what others have given us.
-func emptySecrets(t *topology.Topology) float64 {
-	n := 0.0
-	for name, ours := range t.Secrets() {
-		if !ours && !strings.Contains(name, ":") {
-			n++
-		}
-	}
-	return n
+	return n + hosts(c) + float64(len(t.GivenSecrets()))
 }
 
 // ownMetrics counts what the functions write: one metric for each value of the dimension.

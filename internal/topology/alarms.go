@@ -68,11 +68,8 @@ func (b *builder) alarms() {
 			b.name(kindAlarm, t.Alarm(), b.names[string(kindTopic)+" "+t.AWSName])
 		}
 	}
-	ours := b.Secrets()
-	for _, name := range sortedKeys(ours) {
-		if !ours[name] && !strings.Contains(name, ":") { // what a reference leads to is watched by its owner
-			b.name(kindAlarm, SecretAlarm(name), b.secretPath(name))
-		}
+	for _, name := range b.GivenSecrets() {
+		b.name(kindAlarm, SecretAlarm(name), b.secretPath(name))
 	}
 	hosts := map[string]bool{}
 	for _, id := range sortedKeys(b.c.Catalog.Providers.GitHub) {

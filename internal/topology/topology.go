@@ -153,6 +153,18 @@ func (t *Topology) Secrets() map[string]bool {
 	return ours
 }
 
+// GivenSecrets returns the names of the secrets of the stack that others have given us, sorted. A person has to fill them;
+// references are not among them, because what they lead to is watched by its owner.
+func (t *Topology) GivenSecrets() []string {
+	var names []string
+	for name, ours := range t.Secrets() {
+		if !ours && !strings.Contains(name, ":") {
+			names = append(names, name)
+		}
+	}
+	return sorted(names)
+}
+
 // LogGroup returns the name of the log group in CloudWatch that the function writes to.
 func (f Function) LogGroup() string { return "/aws/lambda/" + f.AWSName }
 
