@@ -4,15 +4,16 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/callboard/callboard/pkg/events"
 )
 
 // principal is the ARN of an account, a role or a user
 // (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html).
-func principal() *regexp.Regexp {
+var principal = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^arn:[a-z-]+:iam::([0-9]+):(root|(role|user)/[A-Za-z0-9_+=,.@/-]+)$`)
-}
+})
 
 const accountLength = 12
 

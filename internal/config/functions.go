@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/callboard/callboard/pkg/events"
@@ -65,7 +66,7 @@ func (f Function) TimeoutOr(usual time.Duration) time.Duration {
 	return d
 }
 
-func variableName() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`) }
+var variableName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`) })
 
 func (v validator) functions() {
 	for _, name := range sortedKeys(v.c.Functions) {

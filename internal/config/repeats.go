@@ -2,11 +2,12 @@ package config
 
 import (
 	"regexp"
+	"sync"
 	"time"
 )
 
 // windowForm is what people and the JSON Schema take for a time; [time.ParseDuration] takes more.
-func windowForm() *regexp.Regexp { return regexp.MustCompile(`^([0-9]+h)?([0-9]+m)?([0-9]+s)?$`) }
+var windowForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([0-9]+h)?([0-9]+m)?([0-9]+s)?$`) })
 
 // The bounds of a window; the upper one is how long subscribers remember what they have done.
 const (
