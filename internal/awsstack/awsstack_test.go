@@ -76,6 +76,18 @@ func topo(prefix string) *topology.Topology {
 	}}
 }
 
+// post sends a webhook to the API of a stack.
+func post(t *testing.T, stack *awsstack.Stack) *httptest.ResponseRecorder {
+	t.Helper()
+	gateway, err := stack.Gateway()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	gateway.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "http://127.0.0.1:8080/events/http/github", strings.NewReader("{}")))
+	return w
+}
+
 // What is asked of an API that an emulator has goes to the emulator, with the host of the API.
 func TestGateway(t *testing.T) {
 	t.Parallel()
@@ -83,12 +95,7 @@ func TestGateway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gateway, err := stack.Gateway()
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := httptest.NewRecorder()
-	gateway.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "http://127.0.0.1:8080/events/http/github", strings.NewReader("{}")))
+	w := post(t, stack)
 	if got, want := w.Body.String(), "POST /events/http/github {}"; got != want {
 		t.Errorf("the API gets %q, want %q", got, want)
 	}
@@ -118,12 +125,7 @@ func TestGateway_HTTP1(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gateway, err := stack.Gateway()
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := httptest.NewRecorder()
-	gateway.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "http://127.0.0.1:8080/events/http/github", strings.NewReader("{}")))
+	w := post(t, stack)
 	if w.Code != http.StatusOK || !slices.Equal(protocols, []string{"HTTP/1.1"}) {
 		t.Errorf("status %d, the API was asked by %q", w.Code, protocols)
 	}

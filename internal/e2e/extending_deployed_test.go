@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"fmt"
 	"net/http"
 	"testing"
 	"time"
@@ -29,16 +28,18 @@ func startFrobs(t *testing.T, url string) *Process {
 	return p
 }
 
-// crash ends the processes of all functions as `kill -9` does.
+// crash ends the processes of all functions as `kill -9` does, and returns when those that requests go to answer again: a
+// request may meet a process that has just been killed.
 func (p *Process) crash(t *testing.T) *Process {
 	t.Helper()
 	if deployed(t).kill(t, "") == 0 {
 		t.Error("no process of a function was killed: the test shows nothing")
 	}
-	eventually(t, func() (bool, string) { // a request may meet a process that has just been killed
-		var in inbox
-		status := p.Get(t, "portal-token", "/notifications", &in)
-		return status == http.StatusOK, fmt.Sprintf("GET /notifications: status %d", status)
-	})
+	for _, path := range []string{"/events/http/frobs", "/notifications"} {
+		eventually(t, func() (bool, string) {
+			response, _ := p.Do(t, http.MethodGet, path, nil, nil)
+			return response.StatusCode < http.StatusInternalServerError, "GET " + path + ": " + response.Status
+		})
+	}
 	return p
 }

@@ -124,12 +124,7 @@ func TestExtending(t *testing.T) {
 
 	add := func(name string) {
 		t.Helper()
-		status, _ := p.sendFrob(t, "application/json", frobBody(name, rev), secret)
-		for try := 1; status >= http.StatusInternalServerError && try < 5; try++ {
-			// A request may meet a process that has just been killed: who is refused so sends again, as a provider does.
-			status, _ = p.sendFrob(t, "application/json", frobBody(name, rev), secret)
-		}
-		if status != http.StatusAccepted {
+		if status, _ := p.sendFrob(t, "application/json", frobBody(name, rev), secret); status != http.StatusAccepted {
 			t.Errorf("%s: status %d", name, status)
 		}
 		p.Settle(t)
