@@ -292,6 +292,7 @@ func TestSend_Flags(t *testing.T) {
 		_, _ = body.ReadFrom(r.Body)
 		w.Header().Set("X-Events-Id", "the:id")
 		w.WriteHeader(http.StatusAccepted)
+		_, _ = io.WriteString(w, `{"status":"accepted"}`)
 	}))
 	defer server.Close()
 	frobs := webhook.Signature{Header: "x-frobs-signature", Prefix: "sha256=", Encoding: "hex"}
@@ -380,6 +381,7 @@ func TestSend_IsAccepted(t *testing.T) {
 		}
 		w.Header().Set("X-Events-Id", name+sub+" "+d.ID+" "+d.Host+" "+d.Repository)
 		w.WriteHeader(http.StatusAccepted)
+		_, _ = io.WriteString(w, `{"status":"accepted"}`)
 	}))
 	defer server.Close()
 	send := func(t *testing.T, args ...string) string {

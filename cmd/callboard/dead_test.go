@@ -199,7 +199,7 @@ func TestDead_Token(t *testing.T) {
 				t.Fatal(err)
 			}
 			request.Header.Set("Authorization", token)
-			response, err := http.DefaultClient.Do(request)
+			response, err := front.LocalClient(time.Minute).Do(request)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -104,7 +104,10 @@ func launch(tb testing.TB, p *Process, args ...string) *Process {
 // begin is launch for a process that may end before it is ready. It tells whether it is.
 func (p *Process) begin(tb testing.TB, args ...string) (ready bool) {
 	tb.Helper()
-	p.log, p.exited, p.client, p.canary = &log{}, make(chan struct{}), &http.Client{Timeout: patience}, newCanary()
+	// Connections of its own: the end of a httptest.Server closes the idle ones of the default transport, whoever uses it.
+	own := http.DefaultTransport.(*http.Transport).Clone()
+	tb.Cleanup(own.CloseIdleConnections)
+	p.log, p.exited, p.client, p.canary = &log{}, make(chan struct{}), &http.Client{Timeout: patience, Transport: own}, newCanary()
 	p.canaries = map[string]string{p.canary: "the value of a header"}
 	p.cmd = exec.CommandContext(context.WithoutCancel(tb.Context()), cmp.Or(p.program, binary), args...)
 	p.cmd.Stderr, p.cmd.Env = p.log, append(os.Environ(), p.env...)

@@ -96,7 +96,7 @@ func (h *appHost) app(key string, owners ...string) *scm.GitHubApp {
 	server := httptest.NewServer(h)
 	h.Cleanup(server.Close)
 	a, err := scm.NewGitHubApp(scm.GitHubAppOptions{
-		APIBaseURL: server.URL + "/api/v3", ID: 42, Owners: owners, Now: h.clock,
+		APIBaseURL: server.URL + "/api/v3", ID: 42, Owners: owners, Now: h.clock, HTTPClient: ownConnections(h.T),
 		Keys: func(_ context.Context, try func(string) error) error { return try(key) },
 	})
 	if err != nil {

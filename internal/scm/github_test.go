@@ -82,11 +82,23 @@ func (f *fakeGitHub) count() int {
 
 func newClient(t *testing.T, o scm.GitHubOptions) *scm.GitHub {
 	t.Helper()
+	if o.HTTPClient == nil {
+		o.HTTPClient = ownConnections(t)
+	}
 	g, err := scm.NewGitHub(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return g
+}
+
+// ownConnections returns a client that shares no connection with other tests: a server that ends closes the idle ones
+// of the default transport, and with them an answer without a body that nobody has read yet.
+func ownConnections(t *testing.T) *http.Client {
+	t.Helper()
+	own := &http.Transport{}
+	t.Cleanup(own.CloseIdleConnections)
+	return &http.Client{Transport: own}
 }
 
 func notFound() reply {
