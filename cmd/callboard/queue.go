@@ -116,12 +116,9 @@ func (qs *queuesOfOthers) put(ctx context.Context, body io.Reader) (queueAnswer,
 
 // attributes returns those that a message needs so that a rule finds an event; none where that cannot be seen from the rule.
 func attributes(rule, event string) map[string]string {
-	needed := map[string]string{}
-	where, ok := aims(rule, event)
-	for selector, text := range where {
-		if attribute, isMetadata := strings.CutPrefix(selector, "metadata:"); ok && isMetadata {
-			needed[attribute] = text
-		}
+	needed := events.Metadata{}
+	if selector, err := events.ParseSelector(rule); err == nil {
+		selector.Place(event, needed, nil)
 	}
 	return needed
 }

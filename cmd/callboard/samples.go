@@ -6,7 +6,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -163,44 +162,40 @@ spec:
 // what identifies the delivery, is where the topic's rules look for it. It fails if they do not say where that is.
 func genericHook(t config.Topic, event, delivery string) (hook, error) {
 	if len(t.SubTopic) == 0 {
-		return placed(t, nil, event, delivery)
+		h, _, err := placed(t, "", event, delivery)
+		return h, err
 	}
 	for _, rule := range t.SubTopic {
-		where, ok := aims(rule, event)
-		if !ok {
-			continue
-		}
-		h, err := placed(t, where, event, delivery)
+		h, ok, err := placed(t, rule, event, delivery)
 		if err != nil {
 			return hook{}, err
 		}
-		if found(t.SubTopic, h) == event && (t.DeliveryID == "" || found([]string{t.DeliveryID}, h) != "") {
+		if ok && found(t.SubTopic, h) == event && (t.DeliveryID == "" || found([]string{t.DeliveryID}, h) != "") {
 			return h, nil
 		}
 	}
 	return hook{}, events.Errorf(events.CodeInvalid, "\"subTopic\" does not say where a webhook of the type %q has it: send one of your own with --file", event)
 }
 
-// placed returns a webhook that has the delivery id, and texts where selectors look for them.
-func placed(t config.Topic, where map[string]string, event, delivery string) (hook, error) {
+// placed returns a webhook that has the delivery id where the topic looks for it, and its type where the rule does, unless
+// that is empty; false if that cannot be seen from the rule.
+func placed(t config.Topic, rule, event, delivery string) (hook, bool, error) {
 	var body any = map[string]any{"message": "sent by callboard send"}
-	headers := map[string]string{}
-	all := map[string]string{}
-	if ids, ok := selectors(t.DeliveryID); ok {
-		for _, id := range ids {
-			all[id] = delivery
+	headers, ok := events.Metadata{}, true
+	if id, err := events.ParseSelector(t.DeliveryID); err == nil {
+		for _, one := range id.Selectors() {
+			body, _ = one.Place(delivery, headers, body)
 		}
 	}
-	maps.Copy(all, where)
-	for _, selector := range slices.Sorted(maps.Keys(all)) {
-		if name, isHeader := strings.CutPrefix(selector, "metadata:"); isHeader {
-			headers[name] = all[selector]
-		} else {
-			body = put(body, strings.TrimPrefix(selector, "body:"), all[selector])
+	if rule != "" {
+		selector, err := events.ParseSelector(rule)
+		if err != nil {
+			return hook{}, false, err
 		}
+		body, ok = selector.Place(event, headers, body)
 	}
 	payload, err := json.Marshal(body, json.Deterministic(true))
-	return hook{Event: event, Payload: payload, Headers: headers}, err
+	return hook{Event: event, Payload: payload, Headers: headers}, ok, err
 }
 
 // found returns the first text that rules find in a webhook.
@@ -215,112 +210,6 @@ func found(rules []string, h hook) string {
 		}
 	}
 	return ""
-}
-
-// aims tells what the selectors of a rule have to find so that it finds a text. In a template it is what stands between the
-// fixed texts; false where they are not in the text, or nothing stands between two selectors.
-func aims(rule, text string) (map[string]string, bool) {
-	ids, ok := selectors(rule)
-	if !ok {
-		return nil, false
-	}
-	fixed := fixedTexts(rule)
-	where := map[string]string{}
-	text, ok = strings.CutPrefix(text, fixed[0])
-	for i, id := range ids {
-		var part string
-		var ends bool
-		switch next := fixed[i+1]; {
-		case i == len(ids)-1:
-			part, ends = strings.CutSuffix(text, next)
-		case next != "":
-			part, text, ends = strings.Cut(text, next)
-		}
-		ok = ok && ends && part != ""
-		where[id] = part
-	}
-	return where, ok
-}
-
-// templateOpen begins a selector in a template, and "}" ends it.
-const templateOpen = "${"
-
-// selectors returns those of a rule, in the form that [events.Selector] writes; false if there is none that can be read.
-func selectors(rule string) ([]string, bool) {
-	texts := []string{rule}
-	if strings.Contains(rule, templateOpen) {
-		texts = nil
-		for i, piece := range strings.Split(rule, templateOpen) {
-			if inner, _, _ := strings.Cut(piece, "}"); i > 0 {
-				texts = append(texts, inner)
-			}
-		}
-	}
-	for i, text := range texts {
-		selector, err := events.ParseSelector(text)
-		if err != nil {
-			return nil, false
-		}
-		texts[i] = selector.String()
-	}
-	return texts, true
-}
-
-// fixedTexts returns what stands before, between and behind the selectors of a rule.
-func fixedTexts(rule string) []string {
-	if !strings.Contains(rule, templateOpen) {
-		return []string{"", ""}
-	}
-	texts := strings.Split(rule, templateOpen)
-	for i := range texts {
-		if i > 0 {
-			_, texts[i], _ = strings.Cut(texts[i], "}")
-		}
-	}
-	return texts
-}
-
-// maxElement is the last element of an array that a sample is made with; the ones before are null.
-const maxElement = 99
-
-// put returns a document with a text at a path, which has the form of [events.Selector].
-func put(at any, path, text string) any {
-	if path == "" {
-		return text
-	}
-	name, rest, quoted := step(path)
-	if n, err := strconv.Atoi(name); err == nil && !quoted && n <= maxElement {
-		list, _ := at.([]any)
-		for len(list) <= n {
-			list = append(list, nil)
-		}
-		list[n] = put(list[n], rest, text)
-		return list
-	}
-	object, ok := at.(map[string]any)
-	if !ok {
-		object = map[string]any{}
-	}
-	object[name] = put(object[name], rest, text)
-	return object
-}
-
-// step takes the first step off a path. One in quotes is a name, whatever it looks like.
-func step(path string) (name, rest string, quoted bool) {
-	if path[0] != '[' {
-		end := strings.IndexAny(path, ".[")
-		if end < 0 {
-			return path, "", false
-		}
-		return path[:end], strings.TrimPrefix(path[end:], "."), false
-	}
-	d := jsontext.NewDecoder(strings.NewReader(path[1:]))
-	token, err := d.ReadToken()
-	if err != nil {
-		return path, "", true // no selector is written so
-	}
-	rest = strings.TrimPrefix(path[1+d.InputOffset():], "]")
-	return token.String(), strings.TrimPrefix(rest, "."), true
 }
 
 func list(samples map[string]string) string {

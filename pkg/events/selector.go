@@ -40,6 +40,7 @@ const (
 	templateOpen = "${"
 	maxIndex     = 999_999
 	maxTemplate  = 16 // selectors in one template
+	maxPlaced    = 99 // the last element of an array that Place makes; those before are null
 )
 
 // ParseSelector reads the text form of a Selector. It fails with [CodeInvalid].
@@ -235,6 +236,97 @@ func (s Selector) Metadata() []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
+}
+
+// Selectors returns those of a template in their order, and a selector that is none itself.
+func (s Selector) Selectors() []Selector {
+	if s.parts == nil {
+		return []Selector{s}
+	}
+	var all []Selector
+	for _, p := range s.parts {
+		if p.selector != nil {
+			all = append(all, *p.selector)
+		}
+	}
+	return all
+}
+
+// Place is the way back from [Selector.Select], for those who make an event: it puts the text where the selector looks
+// for it, into metadata or into a payload, and returns the payload. That is what a JSON document is read into, nil for
+// none; what stands in the way is replaced. It places nothing and returns false where it does not see how: a text that is
+// empty or has not the fixed texts of a template, or a template with two selectors side by side.
+func (s Selector) Place(text string, metadata Metadata, payload any) (any, bool) {
+	texts, ok := s.split(text)
+	if !ok {
+		return payload, false
+	}
+	for i, one := range s.Selectors() {
+		if one.path == nil {
+			metadata.Set(one.metadata, texts[i])
+		} else {
+			payload = place(one.path, texts[i], payload)
+		}
+	}
+	return payload, true
+}
+
+// split returns what each of the selectors has to find so that all of them find the text.
+func (s Selector) split(text string) ([]string, bool) {
+	if s.parts == nil {
+		return []string{text}, text != ""
+	}
+	var texts []string
+	waits := false // a selector for the fixed text that ends what it finds
+	for i, p := range s.parts {
+		var one string
+		var found bool
+		switch {
+		case p.selector != nil && waits:
+			return nil, false
+		case p.selector != nil:
+			waits = true
+			continue
+		case !waits:
+			if text, found = strings.CutPrefix(text, p.text); !found {
+				return nil, false
+			}
+			continue
+		case i == len(s.parts)-1:
+			one, found = strings.CutSuffix(text, p.text)
+		default:
+			one, text, found = strings.Cut(text, p.text)
+		}
+		if !found || one == "" {
+			return nil, false
+		}
+		texts, waits = append(texts, one), false
+	}
+	if waits {
+		texts = append(texts, text)
+	}
+	return texts, !waits || text != ""
+}
+
+// place returns a value with the text at a path.
+func place(path []step, text string, at any) any {
+	if len(path) == 0 {
+		return text
+	}
+	if n := path[0].index; n >= 0 && n <= maxPlaced {
+		list, _ := at.([]any)
+		for len(list) <= n {
+			list = append(list, nil)
+		}
+		list[n] = place(path[1:], text, list[n])
+		return list
+	}
+	object, ok := at.(map[string]any)
+	if !ok {
+		object = map[string]any{}
+	}
+	object[path[0].name] = place(path[1:], text, object[path[0].name])
+	return object
 }
 
 // Select returns the text in metadata or payload and whether there is one. Only strings count, and an empty one does

@@ -1,10 +1,13 @@
 package events_test
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"pgregory.net/rapid"
@@ -227,6 +230,56 @@ func TestSelector_Metadata(t *testing.T) {
 	}
 }
 
+// What is placed is found again, in what was there before.
+func TestSelector_Place(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		selector, text string
+		before, after  string // payloads; no "after" where nothing can be placed
+		metadata       events.Metadata
+	}{
+		{"header:X-Type", "push", `{"a":1}`, `{"a":1}`, events.Metadata{"x-type": "push"}},
+		{"body:a", "push", `null`, `{"a":"push"}`, nil},
+		{"body:a.b", "push", `{"a":{"c":1}}`, `{"a":{"b":"push","c":1}}`, nil},
+		{"body:a.b", "push", `{"a":"c"}`, `{"a":{"b":"push"}}`, nil},
+		{"body:a[2].b", "push", `{"a":[0]}`, `{"a":[0,null,{"b":"push"}]}`, nil},
+		{"body:a.99", "x", `{"a":{}}`, `{"a":[` + strings.Repeat("null,", 99) + `"x"]}`, nil},
+		{"body:a.100", "push", `{}`, `{"a":{"100":"push"}}`, nil},
+		{`body:a["1"]["b.}c"]`, "push", `{}`, `{"a":{"1":{"b.}c":"push"}}}`, nil},
+		{`v-${header:x}.${body:a["}"]}-${body:b}!`, "v-1.2.3-4!5!", `{}`, `{"a":{"}":"2.3"},"b":"4!5"}`, events.Metadata{"x": "1"}},
+		{"${header:x}.${body:a}", "1.2.3", `{}`, `{"a":"2.3"}`, events.Metadata{"x": "1"}},
+		{"body:a", "", `{}`, "", nil},
+		{"v-${body:a}", "w-1", `{}`, "", nil},
+		{"v-${body:a}", "v-", `{}`, "", nil},
+		{"${body:a}!", "1", `{}`, "", nil},
+		{"${header:x}.${body:a}", "1", `{}`, "", nil},
+		{"${header:x}.${body:a}", ".1", `{}`, "", nil},
+		{"${header:x}.${body:a}", "1.", `{}`, "", nil},
+		{"${header:x}${body:a}", "12", `{}`, "", nil},
+	} {
+		s, err := events.ParseSelector(test.selector)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var payload any
+		if err := json.Unmarshal([]byte(test.before), &payload); err != nil {
+			t.Fatal(err)
+		}
+		metadata := events.Metadata{}
+		payload, ok := s.Place(test.text, metadata, payload)
+		after, err := json.Marshal(payload, json.Deterministic(true))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := cmp.Or(test.after, test.before); ok != (test.after != "") || string(after) != want || !maps.Equal(metadata, test.metadata) {
+			t.Errorf("%s with %q: %s, %v, %v; want %s, %v", test.selector, test.text, after, metadata, ok, want, test.metadata)
+		}
+		if found, _ := s.Select(metadata, after); ok && found != test.text {
+			t.Errorf("%s finds %q in %s, %v; want %q", test.selector, found, after, metadata, test.text)
+		}
+	}
+}
+
 func FuzzSelector(f *testing.F) {
 	f.Add("body:event.type", "x-type", "push", []byte(`{"event":{"type":"a"}}`))
 	f.Add("header:X-Type", "x-type", "push", []byte(`{"event":`))
@@ -256,6 +309,21 @@ func FuzzSelector(f *testing.F) {
 		}
 		if other, _ := again.Select(metadata, payload); other != got || string(payload) != before {
 			t.Fatalf("it selects %q, then %q, of %q, then %q", got, other, before, payload)
+		}
+		var document any
+		_ = json.Unmarshal(payload, &document) // nil is a document too
+		for _, one := range s.Selectors() {
+			if !utf8.ValidString(value) {
+				break // no string of JSON
+			}
+			document, ok := one.Place(value, metadata, document)
+			placed, err := json.Marshal(document)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if found, _ := one.Select(metadata, placed); ok != (value != "") || ok && found != value {
+				t.Fatalf("%s finds %q in %s, where %q was placed, %v", one, found, placed, value, ok)
+			}
 		}
 	})
 }
