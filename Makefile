@@ -5,7 +5,7 @@ FUZZTIME ?= 10s
 TOOL     := $(GO) tool -modfile=tools/go.mod
 ARCH     ?= arm64
 CONFIG   ?= events-config.json
-E2E      := $(GO) test -count=1 -timeout 30m -tags deployed ./internal/e2e
+E2E      := $(GO) test -count=1 -timeout 60m -tags deployed ./internal/e2e
 
 .DEFAULT_GOAL := help
 
@@ -27,12 +27,12 @@ package: ## build the Lambda functions: dist/<name>/ and dist/<name>.zip for ARC
 
 .PHONY: test
 test: ## run all tests that need nothing but Go
-	$(GO) test ./...
+	$(GO) test -timeout 30m ./...
 	$(GO) test -C examples/frobs ./...
 
 .PHONY: test-race
 test-race: ## run the tests with the race detector
-	$(GO) test -race ./...
+	$(GO) test -race -timeout 30m ./...
 	$(GO) test -C examples/frobs -race ./...
 
 .PHONY: test-services

@@ -74,7 +74,7 @@ func TestServices(t *testing.T) {
 		// The URL is the one that follows from the ARN, as in a deployment.
 		consumer := &awsevents.Consumer{Client: client, URL: far.URL(), ARN: arn}
 		batch := w.handler().Batch
-		batch.Foreign, batch.Backoff = reader.Read, []time.Duration{time.Nanosecond}
+		batch.Foreign, batch.Backoff = reader.Read, []time.Duration{5 * time.Second}
 		batch.Queue = parker{consumer, w}
 		poll := func() *sqspublisher.Poll {
 			return &sqspublisher.Poll{
@@ -87,7 +87,7 @@ func TestServices(t *testing.T) {
 		w.blocked = make(chan struct{}, 100)
 		ended := make(chan error)
 		go func() {
-			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+			ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 			defer cancel()
 			_, err := first.Run(ctx)
 			ended <- err
@@ -130,7 +130,7 @@ func TestServices(t *testing.T) {
 		}
 
 		w.refused, w.published = nil, nil
-		for len(w.published) == 0 { // when its rest of a second is over
+		for len(w.published) == 0 { // when its rest is over
 			if _, err := run(t, poll()); err != nil {
 				t.Fatal(err)
 			}

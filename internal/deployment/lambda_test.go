@@ -188,28 +188,36 @@ func TestLambda(t *testing.T) {
 			}
 			defer func() { cancel(); _ = cmd.Wait() }()
 
-			invoke := func(event, want string) {
+			invoke := func(event string) (got answer) {
 				t.Helper()
 				r.events <- event
 				select {
-				case got := <-r.answers:
-					if want != "" && (got.kind != "response" || !strings.Contains(got.body, want)) {
-						t.Errorf("%.80s is answered with the %s %s, want the response %s\n%s", event, got.kind, got.body, want, log)
-					}
+				case got = <-r.answers:
 				case <-time.After(patience):
 					t.Fatalf("the function does not answer %.80s:\n%s", event, log)
 				}
+				return got
 			}
-			invoke(event, want.answer)
+			check := func(got answer, want string) {
+				t.Helper()
+				if got.kind != "response" || !strings.Contains(got.body, want) {
+					t.Errorf("the answer is the %s %s, want the response %s\n%s", got.kind, got.body, want, log)
+				}
+			}
+			got := invoke(event)
+			for end := time.Now().Add(patience); strings.Contains(got.body, `"statusCode":503`) && time.Now().Before(end); {
+				got = invoke(event) // a machine that is too busy looks like a cloud that does not answer in time
+			}
+			check(got, want.answer)
 			if asked := c.requests(); !strings.Contains(asked, want.asks) {
 				t.Errorf("AWS is not asked for %s, but for\n%s", want.asks, asked)
 			}
 			c.down.Store(true)
-			invoke(`"nonsense"`, "")
+			invoke(`"nonsense"`)
 			if want.queue {
-				invoke(foreign(t), `"itemIdentifier":"foreign"`)
+				check(invoke(foreign(t)), `"itemIdentifier":"foreign"`)
 			}
-			invoke(event, want.failed)
+			check(invoke(event), want.failed)
 			checkLog(t, log.String(), want.queue || function == "ingress")
 		})
 	}

@@ -159,7 +159,7 @@ func (p *Process) checkFrobTrace(t *testing.T, id string) {
 	}
 }
 
-// checkOnce looks whether the subscriber did nothing when the event came again, twice.
+// checkOnce looks whether the subscriber did nothing when the event came again, at least twice.
 func (p *Process) checkOnce(t *testing.T, id string) {
 	t.Helper()
 	outcomes := map[string]int{}
@@ -168,8 +168,8 @@ func (p *Process) checkOnce(t *testing.T, id string) {
 			outcomes[strings.TrimSpace(string(h.Outcome)+" "+h.Reason)]++
 		}
 	}
-	if diff := cmp.Diff(map[string]int{"ok": 1, "dropped the event was handled before": 2}, outcomes); diff != "" {
-		t.Errorf("what the subscriber did (-want +got):\n%s", diff)
+	if len(outcomes) != 2 || outcomes["ok"] != 1 || outcomes["dropped the event was handled before"] < 2 {
+		t.Errorf("the subscriber did %v, want the event done once, and then dropped", outcomes)
 	}
 }
 

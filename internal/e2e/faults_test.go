@@ -96,7 +96,8 @@ func (m *mortal) alive() {
 	}
 }
 
-// persist repeats what a killed process does not answer. What fails on a living one fails the test.
+// persist repeats what a killed process does not answer, and what a living one cannot do at the moment. What fails on a
+// living one fails the test.
 func (m *mortal) persist(what string, try func() error) {
 	m.t.Helper()
 	for since := time.Now(); time.Since(since) < patience; {
@@ -118,10 +119,13 @@ type statusError string
 func (e statusError) Error() string { return string(e) }
 
 func expect(want int, response *http.Response, answer []byte, err error) error {
-	if err == nil && response.StatusCode != want {
-		return statusError(fmt.Sprintf("%s %.500s", response.Status, answer))
+	switch {
+	case err != nil || response.StatusCode == want:
+		return err
+	case response.StatusCode == http.StatusServiceUnavailable:
+		return errors.New(response.Status)
 	}
-	return err
+	return statusError(fmt.Sprintf("%s %.500s", response.Status, answer))
 }
 
 // local calls a local route of the engine.

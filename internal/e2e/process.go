@@ -107,7 +107,7 @@ func (p *Process) begin(tb testing.TB, args ...string) (ready bool) {
 	// Connections of its own: the end of a httptest.Server closes the idle ones of the default transport, whoever uses it.
 	own := http.DefaultTransport.(*http.Transport).Clone()
 	tb.Cleanup(own.CloseIdleConnections)
-	p.log, p.exited, p.client, p.canary = &log{}, make(chan struct{}), &http.Client{Timeout: patience, Transport: own}, newCanary()
+	p.log, p.exited, p.client, p.canary = &log{}, make(chan struct{}), &http.Client{Timeout: 5 * patience, Transport: own}, newCanary()
 	p.canaries = map[string]string{p.canary: "the value of a header"}
 	p.cmd = exec.CommandContext(context.WithoutCancel(tb.Context()), cmp.Or(p.program, binary), args...)
 	p.cmd.Stderr, p.cmd.Env = p.log, append(os.Environ(), p.env...)
@@ -206,14 +206,21 @@ func (p *Process) Secret(tb testing.TB, name string) string {
 	return values[0]
 }
 
-// Do sends a request and returns the answer and its body.
+// Do sends a request and returns the answer and its body. 503 says that a machine is too busy for the few seconds in which
+// a function has to answer; like most senders it tries again.
 func (p *Process) Do(tb testing.TB, method, path string, headers map[string]string, body []byte) (*http.Response, []byte) {
 	tb.Helper()
-	response, data, err := p.try(tb.Context(), method, path, headers, body)
-	if err != nil {
-		tb.Fatalf("%s %s: %v", method, path, err)
+	for end := time.Now().Add(patience); ; {
+		response, data, err := p.try(tb.Context(), method, path, headers, body)
+		if err != nil {
+			tb.Fatalf("%s %s: %v", method, path, err)
+		}
+		if response.StatusCode != http.StatusServiceUnavailable || time.Now().After(end) {
+			return response, data
+		}
+		tb.Logf("%s %s: %s %.200s", method, path, response.Status, data)
+		<-time.After(100 * time.Millisecond)
 	}
-	return response, data
 }
 
 func (p *Process) try(ctx context.Context, method, path string, headers map[string]string, body []byte) (*http.Response, []byte, error) {

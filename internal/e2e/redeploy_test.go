@@ -65,11 +65,12 @@ func TestChangedConfiguration(t *testing.T) {
 			t.Fatalf("an event of the topic that was added is answered %d", status)
 		}
 	}
-	eventually(t, func() (bool, string) {
-		got := p.titles(t, "counter-token")
-		maps.DeleteFunc(got, func(title string, _ int) bool { return !strings.HasPrefix(title, "gadget ") })
-		return maps.Equal(got, want), fmt.Sprintf("the topic that was added has the effects %v", got)
-	})
+	s.drain(t, withGadgets)
+	got := p.titles(t, "counter-token")
+	maps.DeleteFunc(got, func(title string, _ int) bool { return !strings.HasPrefix(title, "gadget ") })
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("effects of the topic that was added (-want +got):\n%s", diff)
+	}
 
 	second := p.flow(t, "second", func() { s.deploy(t, addGizmos) })
 	updates = append(updates, s.lastUpdate(t))
@@ -317,7 +318,7 @@ func (s *stage) secret(tb testing.TB, name string) string {
 // drain waits until nothing is in the queues of the stage that a configuration has.
 func (s *stage) drain(tb testing.TB, path string) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), 2*patience)
+	ctx, cancel := context.WithTimeout(tb.Context(), 5*patience)
 	defer cancel()
 	stack, err := awsstack.Find(ctx, s.aws, s.topology(tb, path, s.name))
 	if err == nil {

@@ -31,7 +31,13 @@ func receives(t *testing.T, payload []byte) int {
 // drive feeds h from a queue until the test is over.
 func drive(t *testing.T, q *Queues, h Handler, observer events.Observer) {
 	t.Helper()
-	m := &mapping{queues: q, queue: "q", function: "f", handler: h, timeout: time.Minute, batchSize: 10, concurrency: 2, observer: observer}
+	driveBy(t, q, 2, h, observer)
+}
+
+// driveBy is drive with so many handlers at a time.
+func driveBy(t *testing.T, q *Queues, concurrency int, h Handler, observer events.Observer) {
+	t.Helper()
+	m := &mapping{queues: q, queue: "q", function: "f", handler: h, timeout: time.Minute, batchSize: 10, concurrency: concurrency, observer: observer}
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { m.run(ctx, context.WithoutCancel(ctx)) })
@@ -175,7 +181,8 @@ func TestMapping_Panic(t *testing.T) {
 	var mu sync.Mutex
 	var counts []int
 	var seen hops
-	drive(t, q, handlerFunc(func(_ context.Context, payload []byte) ([]byte, error) {
+	// One at a time: a second receiver could give the message up while the first one is about to hand it out.
+	driveBy(t, q, 1, handlerFunc(func(_ context.Context, payload []byte) ([]byte, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		counts = append(counts, receives(t, payload))

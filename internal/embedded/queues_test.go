@@ -121,7 +121,7 @@ func never(t *testing.T) func(events.Message) {
 
 func mustReceive(t *testing.T, q *Queues, name string) []*received {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	batch, err := q.receive(ctx, name, 10, never(t))
 	if err != nil {

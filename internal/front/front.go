@@ -144,7 +144,7 @@ func (r Running) answers(ctx context.Context) bool {
 		return false
 	}
 	req.Header.Set("Authorization", "Bearer "+r.Token)
-	response, err := LocalClient(5 * time.Second).Do(req)
+	response, err := LocalClient(30 * time.Second).Do(req)
 	if err != nil {
 		return false
 	}

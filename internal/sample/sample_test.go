@@ -631,17 +631,25 @@ func TestComparisonsLeadFromTreeToTree(t *testing.T) {
 			}
 			return list
 		}
-		base := rapid.SampledFrom(commits).Draw(rt, "compare base")
-		head := rapid.SampledFrom(commits).Draw(rt, "compare head")
-		want := scm.Diverged
-		switch {
-		case base == head:
-			want = scm.Identical
-		case slices.Contains(ancestors(head), base):
-			want = scm.Ahead
-		case slices.Contains(ancestors(base), head):
-			want = scm.Behind
+		type pair struct{ base, head string }
+		pairs := map[string][]pair{} // by what the history says
+		for _, base := range commits {
+			for _, head := range commits {
+				status := scm.Diverged
+				switch {
+				case base == head:
+					status = scm.Identical
+				case slices.Contains(ancestors(head), base):
+					status = scm.Ahead
+				case slices.Contains(ancestors(base), head):
+					status = scm.Behind
+				}
+				pairs[status] = append(pairs[status], pair{base, head})
+			}
 		}
+		want := rapid.SampledFrom(slices.Sorted(maps.Keys(pairs))).Draw(rt, "status")
+		compared := rapid.SampledFrom(pairs[want]).Draw(rt, "commits to compare")
+		base, head := compared.base, compared.head
 		got, err := w.github.Compare(t.Context(), repo, base, head)
 		if err != nil {
 			rt.Fatal(err)

@@ -84,7 +84,7 @@ start() {
 # ready <name> <port> <pid>: waits until somebody answers on the port.
 ready() {
 	local _
-	for _ in $(seq 300); do
+	for _ in $(seq 1800); do
 		kill -0 "$3" 2>/dev/null || break
 		if (exec 3<>"/dev/tcp/127.0.0.1/$2") 2>/dev/null; then return; fi
 		sleep 0.1

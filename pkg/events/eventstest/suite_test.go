@@ -208,7 +208,7 @@ func TestSuite_FindsDefects(t *testing.T) {
 	for name, d := range defects {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSuite$/^"+d.found+"$", "-test.timeout=2m")
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSuite$/^"+d.found+"$", "-test.timeout=10m")
 			if d.found == "" {
 				cmd.Args[1] = "-test.run=^TestSuite$"
 			}
