@@ -42,8 +42,8 @@ func WithProfile(name string, p webhook.Profile) Option {
 // WithBodyParser adds a parser for the bodies of a media type, such as "application/cloudevents+json". It comes before
 // ours for that type.
 func WithBodyParser(mediaType string, p webhook.BodyParser) Option {
+	mediaType = strings.ToLower(mediaType)
 	return func(x *extensions) {
-		mediaType = strings.ToLower(mediaType)
 		if _, twice := x.parsers[mediaType]; twice || mediaType == "" || p == nil {
 			x.refuse("WithBodyParser: %q is no media type of its own, or nil", mediaType)
 		}
