@@ -8,7 +8,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -21,35 +20,32 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
+	"github.com/callboard/callboard/internal/emulator"
 	"github.com/callboard/callboard/pkg/events"
 	"github.com/callboard/callboard/pkg/events/awsevents"
 	"github.com/callboard/callboard/pkg/events/eventstest"
 )
 
-// service is one that tools/services has started.
+// service is an emulator.
 type service struct {
-	name, variable string
+	name string
 	// losesGroups is for a service whose standard topics do not pass the MessageGroupId on to queues. SNS does
 	// (https://docs.aws.amazon.com/sns/latest/api/API_PublishBatchRequestEntry.html); the poller puts it back.
 	losesGroups bool
-	// optional is for a service that is not part of every run.
-	optional bool
 }
 
 var services = []service{
-	{name: "MiniStack", variable: "CALLBOARD_TEST_MINISTACK", losesGroups: true},
-	{name: "moto", variable: "CALLBOARD_TEST_MOTO"},
-	{name: "LocalStack", variable: "CALLBOARD_TEST_LOCALSTACK", optional: true},
+	{name: emulator.MiniStack, losesGroups: true},
+	{name: emulator.Moto},
+	{name: emulator.LocalStack},
 }
 
 // TestConformance runs the suite of transports.
 func TestConformance(t *testing.T) {
 	for _, s := range services {
 		t.Run(s.name, func(t *testing.T) {
-			if s.optional && os.Getenv(s.variable) == "" {
-				t.Skipf("%s is not set: tools/services/localstack sets it", s.variable)
-			}
-			eventstest.Run(t, func(t *testing.T) eventstest.Transport { return newTransport(t, s) })
+			cfg := emulator.Config(t, s.name)
+			eventstest.Run(t, func(t *testing.T) eventstest.Transport { return newTransport(t, s, cfg) })
 		})
 	}
 }
@@ -70,14 +66,8 @@ type transport struct {
 	groups    map[string]string // of the messages of events, by ID
 }
 
-func newTransport(t *testing.T, s service) *transport {
+func newTransport(t *testing.T, s service, cfg aws.Config) *transport {
 	t.Helper()
-	url := os.Getenv(s.variable)
-	if url == "" {
-		t.Fatalf("%s is not set: run this with tools/services/run", s.variable)
-	}
-	cfg := config(url)
-	cfg.Retryer = nil // that of the SDK, as in a deployment: a service may close a connection that it was asked on
 	tr := &transport{
 		sqs: sqs.NewFromConfig(cfg), service: s, prefix: "callboard-" + rand.Text() + "-",
 		topics: map[string]bool{}, queues: map[string]*queue{}, published: map[string]int{}, groups: map[string]string{},
