@@ -5,13 +5,11 @@ package emulator
 
 import (
 	"crypto/rand"
-	"net/http"
 	"os"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -41,8 +39,8 @@ func Each(t *testing.T, names []string, test func(t *testing.T, name string, cfg
 	}
 }
 
-// Config returns what clients of an emulator are made from. Each request has a connection of its own: an emulator may close
-// one that it is asked on, and the SDK would ask again for what was done already. MiniStack deletes a message only once.
+// Config returns what clients of an emulator are made from. They try again as the SDK does, because an emulator may close a
+// connection that it was asked on.
 func Config(t *testing.T, name string) aws.Config {
 	t.Helper()
 	url := os.Getenv(variables[name])
@@ -52,10 +50,7 @@ func Config(t *testing.T, name string) aws.Config {
 	if url == "" {
 		t.Fatalf("%s is not set: run this with tools/services/run", variables[name])
 	}
-	return aws.Config{
-		Region: "us-east-1", BaseEndpoint: &url, Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
-		HTTPClient: awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.DisableKeepAlives = true }),
-	}
+	return aws.Config{Region: "us-east-1", BaseEndpoint: &url, Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")}
 }
 
 // Table creates an empty table with the keys of the stack's, and returns its name.

@@ -64,7 +64,7 @@ func open(t *testing.T, s service) table.Table {
 	t.Helper()
 	cfg := emulator.Config(t, s.name)
 	if s.oneAtATime {
-		cfg.HTTPClient = &oneAtATime{HTTPClient: cfg.HTTPClient}
+		cfg.HTTPClient = &oneAtATime{HTTPClient: http.DefaultClient}
 	}
 	client := dynamodb.NewFromConfig(cfg)
 	return engine.New(client, emulator.Table(t, client), time.Now)
