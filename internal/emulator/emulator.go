@@ -5,7 +5,9 @@ package emulator
 
 import (
 	"crypto/rand"
+	"net/http"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -53,10 +55,29 @@ func Config(t *testing.T, name string) aws.Config {
 	return aws.Config{Region: "us-east-1", BaseEndpoint: &url, Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")}
 }
 
-// Table creates an empty table with the keys of the stack's, and returns its name.
-func Table(t *testing.T, client *dynamodb.Client) string {
+// oneAtATime makes one request after the other.
+type oneAtATime struct {
+	mu sync.Mutex
+	aws.HTTPClient
+}
+
+// Do implements aws.HTTPClient.
+func (c *oneAtATime) Do(r *http.Request) (*http.Response, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.HTTPClient.Do(r)
+}
+
+// Table creates an empty table with the keys of the stack's in an emulator, and returns its name and a client. That of moto
+// makes one request after the other, because moto does not keep concurrent ones apart: a condition holds for two writers at
+// once, and a transaction that fails puts the whole table back to what it was when it began.
+func Table(t *testing.T, emulator string) (client *dynamodb.Client, name string) {
 	t.Helper()
-	name := "callboard-" + rand.Text()
+	cfg := Config(t, emulator)
+	if emulator == Moto {
+		cfg.HTTPClient = &oneAtATime{HTTPClient: http.DefaultClient}
+	}
+	client, name = dynamodb.NewFromConfig(cfg), "callboard-"+rand.Text()
 	_, err := client.CreateTable(t.Context(), &dynamodb.CreateTableInput{
 		TableName: &name, BillingMode: types.BillingModePayPerRequest,
 		AttributeDefinitions: []types.AttributeDefinition{
@@ -74,5 +95,5 @@ func Table(t *testing.T, client *dynamodb.Client) string {
 	if err := dynamodb.NewTableExistsWaiter(client).Wait(t.Context(), &dynamodb.DescribeTableInput{TableName: &name}, time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	return name
+	return client, name
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
 	"github.com/callboard/callboard/internal/emulator"
 	"github.com/callboard/callboard/internal/once"
@@ -17,9 +16,9 @@ import (
 )
 
 func TestServices(t *testing.T) {
-	emulator.Each(t, []string{emulator.DynamoDBLocal, emulator.MiniStack, emulator.Moto}, func(t *testing.T, _ string, cfg aws.Config) {
-		client := dynamodb.NewFromConfig(cfg)
-		s := once.New(engine.New(client, emulator.Table(t, client), time.Now), time.Now)
+	emulator.Each(t, []string{emulator.DynamoDBLocal, emulator.MiniStack, emulator.Moto}, func(t *testing.T, name string, _ aws.Config) {
+		client, table := emulator.Table(t, name)
+		s := once.New(engine.New(client, table, time.Now), time.Now)
 		eventstest.RunOnceStore(t, func(*testing.T) events.OnceStore { return s })
 	})
 }

@@ -3,13 +3,8 @@
 package dynamodb_test
 
 import (
-	"net/http"
-	"sync"
 	"testing"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
 	"github.com/callboard/callboard/internal/emulator"
 	"github.com/callboard/callboard/internal/table"
@@ -17,20 +12,17 @@ import (
 	"github.com/callboard/callboard/internal/table/tabletest"
 )
 
-// service is one that tools/services has started.
+// service is an emulator.
 type service struct {
 	name   string
 	except tabletest.Except
-	// oneAtATime is for a service that does not keep concurrent requests apart.
-	oneAtATime bool
 }
 
 var services = []service{
 	{name: emulator.DynamoDBLocal},
 	{name: emulator.MiniStack},
 	{
-		name:       emulator.Moto,
-		oneAtATime: true, // a transaction that fails puts the whole table back to what it was when it began
+		name: emulator.Moto,
 		except: tabletest.Except{
 			"largest item":     "moto refuses items above 405,000 bytes; DynamoDB takes 409,600",
 			"transaction size": "moto refuses items above 405,000 bytes; DynamoDB takes 409,600",
@@ -48,24 +40,8 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// oneAtATime makes one request after the other.
-type oneAtATime struct {
-	mu sync.Mutex
-	aws.HTTPClient
-}
-
-func (c *oneAtATime) Do(r *http.Request) (*http.Response, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.HTTPClient.Do(r)
-}
-
 func open(t *testing.T, s service) table.Table {
 	t.Helper()
-	cfg := emulator.Config(t, s.name)
-	if s.oneAtATime {
-		cfg.HTTPClient = &oneAtATime{HTTPClient: http.DefaultClient}
-	}
-	client := dynamodb.NewFromConfig(cfg)
-	return engine.New(client, emulator.Table(t, client), time.Now)
+	client, name := emulator.Table(t, s.name)
+	return engine.New(client, name, time.Now)
 }
