@@ -84,7 +84,8 @@ type namedTest struct {
 type fixture struct {
 	*testing.T
 	table.Table
-	pk string
+	pk   string
+	lost int // answers, see known
 }
 
 var (
