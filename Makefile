@@ -35,8 +35,8 @@ test-race: ## run the tests with the race detector
 	$(GO) test -race -timeout 30m ./...
 	$(GO) test -C examples/frobs -race ./...
 
-# A connection to an emulator breaks about once in 24,000 requests, and the SDK asks again for what was done already: a
-# message is there twice. What failed is run once more; a defect fails again.
+# Now and then a connection to an emulator ends before its answer is read, we do not know why. The SDK then asks again for what
+# was done already, or the answer is lost. What failed is run once more, and the output says so: look at it before you believe it.
 SERVICES := $(GO) test -tags services ./pkg/events/awsevents ./internal/once ./internal/cloudtrace ./internal/table/dynamodb ./internal/secrets/awssecrets ./internal/blob/s3blob ./internal/deadletter/sqsletters ./functions/sqs-publisher
 
 .PHONY: test-services

@@ -115,7 +115,7 @@ func TestDirChange_AtOnce(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "secrets")
 	var group sync.WaitGroup
 	want := []string{}
-	for i := range 5 {
+	for i := range 20 {
 		value := fmt.Sprint("value-", i)
 		want = append(want, value)
 		group.Go(func() {

@@ -37,18 +37,6 @@ func testModel(f *fixture) {
 	})
 }
 
-// known ends a check after an error that leaves open what the table has: the answer was lost on the way. That happens to a
-// service now and then; an engine that it happens to more often has a fault.
-func (f *fixture) known(rt *rapid.T, err error) {
-	if events.ErrorCode(err) != events.CodeUnavailable {
-		return
-	}
-	if f.lost++; f.lost <= 3 {
-		f.Log(err)
-		rt.Skip("an answer was lost")
-	}
-}
-
 type generator struct{ pk string }
 
 var (
@@ -145,7 +133,6 @@ func (g generator) write(rt *rapid.T, f *fixture, m model) {
 		}
 		delete(m, keys[0])
 		if err := f.BatchWrite(ctx, puts, keys[:1]); err != nil {
-			f.known(rt, err)
 			rt.Fatalf("BatchWrite: %v", err)
 		}
 		return
@@ -179,7 +166,6 @@ func (g generator) write(rt *rapid.T, f *fixture, m model) {
 		}
 	}
 
-	f.known(rt, err)
 	if len(failures) == 0 {
 		if err != nil {
 			rt.Fatalf("%+v: %v", ops, err)
@@ -214,7 +200,6 @@ func (g generator) read(rt *rapid.T, f *fixture, m model) {
 	var got []table.Item
 	for item, err := range table.All(f.Context(), f.Table, q) {
 		if err != nil {
-			f.known(rt, err)
 			rt.Fatalf("Query(%+v): %v", q, err)
 		}
 		got = append(got, item)
@@ -232,13 +217,11 @@ func (g generator) compare(rt *rapid.T, f *fixture, m model) {
 	}
 	got, err := f.BatchGet(f.Context(), keys)
 	if err != nil {
-		f.known(rt, err)
 		rt.Fatalf("BatchGet: %v", err)
 	}
 	diffs(rt, "BatchGet", map[table.Key]table.Item(m), got)
 	for _, key := range keys {
 		item, err := f.Get(f.Context(), key)
-		f.known(rt, err)
 		want, ok := m[key]
 		if ok != (err == nil) {
 			rt.Fatalf("Get(%v) = %v, want existence %t", key, err, ok)

@@ -84,8 +84,7 @@ type namedTest struct {
 type fixture struct {
 	*testing.T
 	table.Table
-	pk   string
-	lost int // answers, see known
+	pk string
 }
 
 var (
