@@ -20,7 +20,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
-	"github.com/aws/smithy-go"
 
 	"github.com/callboard/callboard/internal/emulator"
 	"github.com/callboard/callboard/pkg/events"
@@ -254,7 +253,7 @@ func (q *queue) receive(ctx context.Context, url string) ([]types.Message, error
 
 // deletedBefore is what MiniStack says of a message that was deleted already, where SQS says nothing: the SDK asks again if the
 // connection ends before the answer.
-const deletedBefore = "ReceiptHandleIsInvalid"
+var deletedBefore = (&types.ReceiptHandleIsInvalid{}).ErrorCode()
 
 // poll does what Lambda does: it hands a batch to the function and deletes what did not fail.
 func (q *queue) poll(ctx context.Context) error {
@@ -317,7 +316,7 @@ func (q *queue) pollDead(ctx context.Context) error {
 	}
 	for _, m := range messages {
 		_, err := q.transport.sqs.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &q.deadURL, ReceiptHandle: m.ReceiptHandle})
-		if e, ok := errors.AsType[smithy.APIError](err); err != nil && (!ok || e.ErrorCode() != deletedBefore) {
+		if _, gone := errors.AsType[*types.ReceiptHandleIsInvalid](err); err != nil && !gone {
 			return err
 		}
 		dead := q.record(m).Message()
