@@ -215,8 +215,15 @@ func (s *Server) Waiting() int {
 	return n
 }
 
-// Drain waits until no message waits for a function or is being handled.
-func (s *Server) Drain(ctx context.Context) error { return s.Engine.Queues.Drain(ctx, s.queues()) }
+// Drain waits until no message waits for a function or is being handled, and until the trace of what was handled is on the
+// disk: who kills the process after that loses nothing.
+func (s *Server) Drain(ctx context.Context) error {
+	if err := s.Engine.Queues.Drain(ctx, s.queues()); err != nil {
+		return err
+	}
+	s.Engine.Trace.flush()
+	return nil
+}
 
 func (s *Server) queues() []string {
 	var names []string

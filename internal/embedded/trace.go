@@ -159,14 +159,19 @@ func (t *Trace) Close() {
 	<-t.done
 }
 
-// Find returns the hops of an event and of all events that were published because of it, in the order of time.
-// It is empty for an event that is not known.
-func (t *Trace) Find(id string) ([]events.Hop, error) {
+// flush waits until all that was observed so far is on the disk.
+func (t *Trace) flush() {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	for until := t.observed; t.written < until; {
 		t.progress.Wait()
 	}
-	t.mu.Unlock()
+}
+
+// Find returns the hops of an event and of all events that were published because of it, in the order of time.
+// It is empty for an event that is not known.
+func (t *Trace) Find(id string) ([]events.Hop, error) {
+	t.flush()
 	return findHops(t.db, id)
 }
 

@@ -99,6 +99,22 @@ func TestTrace_Restart(t *testing.T) {
 	}
 }
 
+// After a drain the trace is in the file, also where the process is killed right then.
+func TestServer_DrainTrace(t *testing.T) {
+	t.Parallel()
+	e := openEngine(t, t.TempDir())
+	s := &Server{Engine: e}
+	for n := 1; n <= 20; n++ {
+		e.Trace.Observe(t.Context(), events.Hop{Time: time.Now(), Event: "t:1", Function: "f"})
+		if err := s.Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if hops, err := findHops(e.db, "t:1"); err != nil || len(hops) != n {
+			t.Fatalf("after a drain %d hops are in the file, want %d: %v", len(hops), n, err)
+		}
+	}
+}
+
 func TestTrace_Prune(t *testing.T) {
 	t.Parallel()
 	trace := openTrace(t, openDB(t, filepath.Join(t.TempDir(), "trace.db")))
