@@ -87,8 +87,8 @@ func (s *stage) backstage(tb testing.TB, topic, queueURL string) <-chan backstag
 		"queue":{"url":%q,"region":%q,"waitTime":{"seconds":1},"visibilityTimeout":{"minutes":2}},
 		"timeout":{"minutes":5},"waitTimeAfterEmptyReceive":{"seconds":0}
 	}}}}}}}`, topic, queueURL, s.aws.Region))
-	errs := &log{}
-	command.Stderr = errs
+	errs := newLog(tb)
+	command.Stderr = errs.File
 	stdout, err := command.StdoutPipe()
 	if err != nil {
 		tb.Fatal(err)

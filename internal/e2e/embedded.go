@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // What people get who run the program without a configuration of their own.
@@ -44,10 +43,6 @@ func queuePlace(string) string { return tablePlace }
 func (p *Process) places(tb testing.TB) map[string][]byte {
 	tb.Helper()
 	places := map[string][]byte{"the log": []byte(p.Log(tb)), "the output": []byte(p.Output)}
-	for end := time.Now().Add(patience); p.accepted && len(places["the log"]) == 0 && time.Now().Before(end); {
-		<-time.After(time.Millisecond) // it is still on its way here
-		places["the log"] = []byte(p.Log(tb))
-	}
 	maps.Copy(places, files(tb, p.State))
 	return places
 }

@@ -60,7 +60,7 @@ type Process struct {
 	env     []string // beside that of the tests
 
 	cmd    *exec.Cmd
-	log    *log
+	log    log
 	exited chan struct{}
 	client *http.Client
 
@@ -72,23 +72,25 @@ type Process struct {
 	accepted bool         // an event
 }
 
-// log collects what a process writes to stderr.
-type log struct {
-	mu   sync.Mutex
-	text bytes.Buffer
+// log is the file that a process writes stderr to: unlike a pipe it holds at once what the process has written.
+type log struct{ *os.File }
+
+func newLog(tb testing.TB) log {
+	tb.Helper()
+	file, err := os.Create(filepath.Join(tb.TempDir(), "stderr"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = file.Close() })
+	return log{file}
 }
 
-// Write implements io.Writer.
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
+func (l log) String() string {
+	data, err := os.ReadFile(l.Name())
+	if err != nil {
+		return err.Error()
+	}
+	return string(data)
 }
 
 // launch runs the program with the arguments and waits until it says that it is ready.
@@ -107,10 +109,10 @@ func (p *Process) begin(tb testing.TB, args ...string) (ready bool) {
 	// Connections of its own: the end of a httptest.Server closes the idle ones of the default transport, whoever uses it.
 	own := http.DefaultTransport.(*http.Transport).Clone()
 	tb.Cleanup(own.CloseIdleConnections)
-	p.log, p.exited, p.client, p.canary = &log{}, make(chan struct{}), &http.Client{Timeout: 5 * patience, Transport: own}, newCanary()
+	p.log, p.exited, p.client, p.canary = newLog(tb), make(chan struct{}), &http.Client{Timeout: 5 * patience, Transport: own}, newCanary()
 	p.canaries = map[string]string{p.canary: "the value of a header"}
 	p.cmd = exec.CommandContext(context.WithoutCancel(tb.Context()), cmp.Or(p.program, binary), args...)
-	p.cmd.Stderr, p.cmd.Env = p.log, append(os.Environ(), p.env...)
+	p.cmd.Stderr, p.cmd.Env = p.log.File, append(os.Environ(), p.env...)
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
 		tb.Fatal(err)
