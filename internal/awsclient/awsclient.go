@@ -12,6 +12,7 @@ package awsclient
 import (
 	"context"
 	"crypto/x509"
+	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -20,6 +21,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/callboard/callboard/pkg/events"
 )
@@ -77,7 +80,8 @@ func Config(lookup func(name string) (string, bool), budget Budget) (aws.Config,
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return credentials, nil
 		}),
-		Retryer: budget.retryer,
+		Retryer:    budget.retryer,
+		APIOptions: []func(*middleware.Stack) error{SendOnce},
 	}
 	if ignored := get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"); strings.EqualFold(ignored, "true") {
 		return cfg, nil
@@ -111,6 +115,26 @@ type endpoints func(name string) string
 func (e endpoints) GetServiceBaseEndpoint(_ context.Context, service string) (string, bool, error) {
 	url := e("AWS_ENDPOINT_URL_" + strings.ToUpper(strings.ReplaceAll(service, " ", "_")))
 	return url, url != "", nil
+}
+
+// SendOnce is an API option that keeps the SDK from asking again for what was done, and answered. It ends the body of a request
+// when the answer begins. A body that is an [io.WriterTo] then says EOF where net/http looks whether there is more of it, which
+// net/http takes for a failure: it closes the connection while the answer is read, and the SDK tries again. This happens where
+// an answer comes faster than that look, of which the size and speed of what answers decide (smithy-go v1.28.8,
+// transport/http/internal/io/safe.go). So no body is one.
+func SendOnce(stack *middleware.Stack) error {
+	return stack.Build.Add(middleware.BuildMiddlewareFunc("SendOnce", func(ctx context.Context, in middleware.BuildInput, next middleware.BuildHandler) (middleware.BuildOutput, middleware.Metadata, error) {
+		if request, ok := in.Request.(*smithyhttp.Request); ok {
+			if body, ok := request.GetStream().(io.ReadSeeker); ok {
+				request, err := request.SetStream(struct{ io.ReadSeeker }{body})
+				if err != nil {
+					return middleware.BuildOutput{}, middleware.Metadata{}, err
+				}
+				in.Request = request
+			}
+		}
+		return next.HandleBuild(ctx, in)
+	}), middleware.Before)
 }
 
 // OverHTTP1 returns a client that does without HTTP/2. After a number of requests servers end a connection: in HTTP/1.1 between

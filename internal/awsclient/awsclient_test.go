@@ -1,14 +1,19 @@
 package awsclient_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/pem"
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -149,6 +154,81 @@ func TestBudget_Attempts(t *testing.T) {
 		if e, ok := errors.AsType[*retry.MaxAttemptsError](err); !ok || e.Attempt != 3 {
 			t.Errorf("%s: a call to a server that does not answer: %v, want three attempts", name, err)
 		}
+	}
+}
+
+// sluggish is a client whose connections let go of what they have sent only when the answer is being read, which is after the SDK
+// has ended the body of the request.
+type sluggish struct {
+	http.Transport
+	read chan struct{}
+}
+
+func (s *sluggish) Do(r *http.Request) (*http.Response, error) {
+	s.read = make(chan struct{})
+	s.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, address)
+		return sluggishConn{c, s.read}, err
+	}
+	response, err := s.RoundTrip(r)
+	if err == nil {
+		response.Body = &announced{response.Body, sync.OnceFunc(func() { close(s.read) })}
+	}
+	return response, err
+}
+
+type sluggishConn struct {
+	net.Conn
+	read chan struct{}
+}
+
+func (c sluggishConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if bytes.Contains(p, []byte("the message")) {
+		<-c.read
+	}
+	return n, err
+}
+
+// announced is the body of an answer that tells when somebody begins to read it.
+type announced struct {
+	io.ReadCloser
+	begin func()
+}
+
+func (a *announced) Read(p []byte) (int, error) {
+	a.begin()
+	return a.ReadCloser.Read(p)
+}
+
+// An answer that comes before the client has noticed that it has sent everything is an answer, and no reason to ask again.
+func TestSendOnce(t *testing.T) {
+	t.Parallel()
+	var requests atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = io.WriteString(w, `{"MessageId":"1"}`)
+	}))
+	t.Cleanup(s.Close)
+	cfg := config(t, map[string]string{"AWS_ENDPOINT_URL": s.URL}, awsclient.Background)
+	client := &sluggish{Transport: http.Transport{DisableKeepAlives: true}}
+	cfg.HTTPClient = client
+	written := make(chan error, awsclient.Background.Attempts)
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+		WroteRequest: func(i httptrace.WroteRequestInfo) { written <- i.Err },
+	})
+	out, err := sqs.NewFromConfig(cfg).SendMessage(ctx, &sqs.SendMessageInput{
+		QueueUrl: aws.String(s.URL + "/1/q"), MessageBody: aws.String("the message"),
+	}, func(o *sqs.Options) { o.DisableMessageChecksumValidation = true })
+	if err != nil || aws.ToString(out.MessageId) != "1" {
+		t.Errorf("the answer is %+v, %v", out, err)
+	}
+	if err := <-written; err != nil {
+		t.Errorf("the request is said to have failed: %v", err)
+	}
+	if n := requests.Load(); n != 1 {
+		t.Errorf("the message was sent %d times", n)
 	}
 }
 

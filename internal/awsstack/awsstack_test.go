@@ -13,8 +13,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 
+	"github.com/callboard/callboard/internal/awsclient/awsclienttest"
 	"github.com/callboard/callboard/internal/awsstack"
 	"github.com/callboard/callboard/internal/topology"
 	"github.com/callboard/callboard/pkg/events"
@@ -61,13 +61,18 @@ func (a *account) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+func config(t *testing.T, url string) aws.Config {
+	t.Helper()
+	cfg := awsclienttest.Config(t, url)
+	cfg.Region = "eu-central-1"
+	return cfg
+}
+
 func serve(t *testing.T, a *account) aws.Config {
 	t.Helper()
 	server := httptest.NewServer(a)
 	t.Cleanup(server.Close)
-	return aws.Config{
-		Region: "eu-central-1", BaseEndpoint: &server.URL, Credentials: credentials.NewStaticCredentialsProvider("key", "secret", ""),
-	}
+	return config(t, server.URL)
 }
 
 func topo(prefix string) *topology.Topology {
@@ -115,12 +120,10 @@ func TestGateway_HTTP1(t *testing.T) {
 	server.EnableHTTP2 = true
 	server.StartTLS()
 	defer server.Close()
-	cfg := aws.Config{
-		Region: "eu-central-1", BaseEndpoint: &server.URL, Credentials: credentials.NewStaticCredentialsProvider("key", "secret", ""),
-		HTTPClient: awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) {
-			tr.TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig
-		}),
-	}
+	cfg := config(t, server.URL)
+	cfg.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) {
+		tr.TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig
+	})
 	stack, err := awsstack.Find(t.Context(), cfg, topo("callboard-dev"))
 	if err != nil {
 		t.Fatal(err)

@@ -12,9 +12,11 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/callboard/callboard/internal/awsclient"
+	"github.com/callboard/callboard/internal/awsclient/awsclienttest"
 )
 
 // The emulators. LocalStack is not part of every run.
@@ -41,8 +43,11 @@ func Each(t *testing.T, names []string, test func(t *testing.T, name string, cfg
 	}
 }
 
-// Config returns what clients of an emulator are made from. They try again as the SDK does, because an emulator may close a
-// connection that it was asked on.
+// patience is what a call to an emulator may take. It is tried again, because an emulator may close a connection that it was
+// asked on.
+var patience = awsclient.Budget{Attempts: 3, Timeout: 2 * time.Minute, Backoff: time.Second}
+
+// Config returns what clients of an emulator are made from, as the functions make it.
 func Config(t *testing.T, name string) aws.Config {
 	t.Helper()
 	url := os.Getenv(variables[name])
@@ -52,7 +57,7 @@ func Config(t *testing.T, name string) aws.Config {
 	if url == "" {
 		t.Fatalf("%s is not set: run this with tools/services/run", variables[name])
 	}
-	return aws.Config{Region: "us-east-1", BaseEndpoint: &url, Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")}
+	return awsclient.With(awsclienttest.Config(t, url), patience)
 }
 
 // oneAtATime makes one request after the other.
@@ -75,7 +80,7 @@ func Table(t *testing.T, emulator string) (client *dynamodb.Client, name string)
 	t.Helper()
 	cfg := Config(t, emulator)
 	if emulator == Moto {
-		cfg.HTTPClient = &oneAtATime{HTTPClient: http.DefaultClient}
+		cfg.HTTPClient = &oneAtATime{HTTPClient: cfg.HTTPClient}
 	}
 	client, name = dynamodb.NewFromConfig(cfg), "callboard-"+rand.Text()
 	_, err := client.CreateTable(t.Context(), &dynamodb.CreateTableInput{

@@ -12,7 +12,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/smithy-go/middleware"
 
+	"github.com/callboard/callboard/internal/awsclient"
 	"github.com/callboard/callboard/pkg/events"
 )
 
@@ -24,7 +26,9 @@ const (
 // Config returns what the SDK makes clients from, with credentials that were just found to be there. It fails with
 // [events.CodeInvalid] where a setting is missing or wrong, and [events.CodeUnauthorized] without credentials.
 func Config(ctx context.Context) (aws.Config, error) {
-	cfg, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(timeout)))
+	cfg, err := config.LoadDefaultConfig(ctx,
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(timeout)),
+		config.WithAPIOptions([]func(*middleware.Stack) error{awsclient.SendOnce}))
 	if err != nil {
 		return aws.Config{}, explain(err)
 	}

@@ -10,9 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
-
+	"github.com/callboard/callboard/internal/awsclient/awsclienttest"
 	"github.com/callboard/callboard/internal/blob/foreign"
 	"github.com/callboard/callboard/pkg/events"
 )
@@ -45,10 +43,7 @@ func kinds(t *testing.T) map[string]objects {
 	}
 	t.Cleanup(func() { _ = os.Remove(filepath.Join(dir, "../outside")) })
 	return map[string]objects{
-		"S3": foreign.New(aws.Config{
-			Region: "us-west-2", BaseEndpoint: &server.URL, Credentials: credentials.NewStaticCredentialsProvider("a", "b", ""),
-			Retryer: func() aws.Retryer { return aws.NopRetryer{} },
-		}),
+		"S3":     foreign.New(awsclienttest.Config(t, server.URL)),
 		"folder": foreign.Dir(dir),
 	}
 }

@@ -1,7 +1,6 @@
 package s3blob_test
 
 import (
-	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -9,22 +8,11 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-
+	"github.com/callboard/callboard/internal/awsclient/awsclienttest"
 	"github.com/callboard/callboard/internal/blob/blobtest"
 	"github.com/callboard/callboard/internal/blob/s3blob"
 	"github.com/callboard/callboard/pkg/events"
 )
-
-func config(endpoint string) aws.Config {
-	return aws.Config{
-		Region: "us-east-1", BaseEndpoint: &endpoint,
-		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-			return aws.Credentials{AccessKeyID: "test", SecretAccessKey: "test"}, nil
-		}),
-		Retryer: func() aws.Retryer { return aws.NopRetryer{} },
-	}
-}
 
 // bucket answers as S3 does for objects of one bucket, in path style.
 func bucket(t *testing.T) *httptest.Server {
@@ -62,13 +50,13 @@ func bucket(t *testing.T) *httptest.Server {
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	blobtest.Run(t, func(t *testing.T) blobtest.Store { return s3blob.New(config(bucket(t).URL), "blobs") })
+	blobtest.Run(t, func(t *testing.T) blobtest.Store { return s3blob.New(awsclienttest.Config(t, bucket(t).URL), "blobs") })
 }
 
 // A bucket that is missing is a deployment that has not finished, and no missing blob.
 func TestNoBucket(t *testing.T) {
 	t.Parallel()
-	s := s3blob.New(config(bucket(t).URL), "absent")
+	s := s3blob.New(awsclienttest.Config(t, bucket(t).URL), "absent")
 	_, err := s.Get(t.Context(), "a")
 	for name, err := range map[string]error{"Get": err, "Put": s.Put(t.Context(), "a", nil), "Delete": s.Delete(t.Context(), "a")} {
 		if events.ErrorCode(err) != events.CodeUnavailable || !strings.Contains(events.ErrorMessage(err), "absent") {
@@ -86,7 +74,7 @@ func TestPut_DoesNotAskFirst(t *testing.T) {
 		_, _ = io.Copy(io.Discard, r.Body)
 	}))
 	t.Cleanup(s.Close)
-	if err := s3blob.New(config(s.URL), "blobs").Put(t.Context(), "events/large", make([]byte, 5<<20)); err != nil {
+	if err := s3blob.New(awsclienttest.Config(t, s.URL), "blobs").Put(t.Context(), "events/large", make([]byte, 5<<20)); err != nil {
 		t.Fatal(err)
 	}
 	if len(expect) != 1 || expect[0] != "" {
@@ -97,7 +85,7 @@ func TestPut_DoesNotAskFirst(t *testing.T) {
 // What a bucket of payloads is called in claim checks is the bucket.
 func TestBucket(t *testing.T) {
 	t.Parallel()
-	b := s3blob.Bucket(config(bucket(t).URL), "blobs")
+	b := s3blob.Bucket(awsclienttest.Config(t, bucket(t).URL), "blobs")
 	if err := b.Store.Put(t.Context(), "events/x", []byte("x")); err != nil || b.Name != "blobs" {
 		t.Errorf("the bucket %q: %v", b.Name, err)
 	}

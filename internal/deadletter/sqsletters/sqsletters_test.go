@@ -8,10 +8,9 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/callboard/callboard/internal/awsclient/awsclienttest"
 	"github.com/callboard/callboard/internal/deadletter/deadlettertest"
 	"github.com/callboard/callboard/internal/deadletter/sqsletters"
 	"github.com/callboard/callboard/pkg/events"
@@ -45,9 +44,9 @@ func TestStore_OthersAreElsewhere(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	store := sqsletters.New(aws.Config{
-		Region: "eu-west-1", BaseEndpoint: &server.URL, Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
-	}, topo)
+	cfg := awsclienttest.Config(t, server.URL)
+	cfg.Region = "eu-west-1"
+	store := sqsletters.New(cfg, topo)
 	for _, queue := range []string{topo.Foreign[0].Name, topo.Foreign[0].ARN} {
 		if err := store.Send(t.Context(), queue, events.SQSMessage{Body: "{}"}); err != nil {
 			t.Error(err)

@@ -15,6 +15,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/callboard/callboard/internal/awsclient/awsclienttest"
 	"github.com/callboard/callboard/internal/secrets/awssecrets"
 	"github.com/callboard/callboard/pkg/events"
 )
@@ -95,17 +96,7 @@ func open(t *testing.T) (*awssecrets.Store, *vault, *clock) {
 	s := httptest.NewServer(v)
 	t.Cleanup(s.Close)
 	c := &clock{now: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)}
-	return awssecrets.New(config(s.URL), "callboard-dev", c.Now), v, c
-}
-
-func config(endpoint string) aws.Config {
-	return aws.Config{
-		Region: "us-east-1", BaseEndpoint: &endpoint,
-		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-			return aws.Credentials{AccessKeyID: "test", SecretAccessKey: "test"}, nil
-		}),
-		Retryer: func() aws.Retryer { return aws.NopRetryer{} },
-	}
+	return awssecrets.New(awsclienttest.Config(t, s.URL), "callboard-dev", c.Now), v, c
 }
 
 func TestValues(t *testing.T) {
@@ -235,7 +226,7 @@ func TestRefresh_AtOnce(t *testing.T) {
 	v.set("", map[string]string{"GetSecretValue callboard/hook": "value"})
 	server := httptest.NewServer(v)
 	t.Cleanup(server.Close)
-	s := awssecrets.New(config(server.URL), "callboard", time.Now)
+	s := awssecrets.New(awsclienttest.Config(t, server.URL), "callboard", time.Now)
 	var group sync.WaitGroup
 	for range 50 {
 		group.Go(func() {
@@ -271,7 +262,7 @@ func TestValues_Attempts(t *testing.T) {
 			v := &vault{down: down, values: map[string]string{"GetSecretValue callboard/hook": "value", "GetParameter hook": "value"}}
 			server := httptest.NewServer(v)
 			t.Cleanup(server.Close)
-			cfg := config(server.URL)
+			cfg := awsclienttest.Config(t, server.URL)
 			cfg.Retryer = func() aws.Retryer {
 				return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.MaxBackoff = 3, time.Millisecond })
 			}
@@ -297,7 +288,7 @@ func TestValues_EndpointOfAService(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(&vault{values: map[string]string{"GetParameter hook": "value"}})
 	t.Cleanup(server.Close)
-	cfg := config("http://127.0.0.1:1") // nobody is there
+	cfg := awsclienttest.Config(t, "http://127.0.0.1:1") // nobody is there
 	cfg.ConfigSources = []any{endpointOf{"SSM": server.URL}}
 	if got, err := awssecrets.New(cfg, "callboard", time.Now).Values(t.Context(), "ssm:hook"); err != nil || got[0] != "value" {
 		t.Errorf("%q, %v", got, err)
@@ -308,7 +299,7 @@ func TestValues_Unreachable(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(nil)
 	server.Close()
-	s := awssecrets.New(config(server.URL), "callboard", time.Now)
+	s := awssecrets.New(awsclienttest.Config(t, server.URL), "callboard", time.Now)
 	for _, name := range []string{"hook", "ssm:hook"} {
 		if _, err := s.Values(t.Context(), name); events.ErrorCode(err) != events.CodeUnavailable {
 			t.Errorf("%s: %v, want code %s", name, err, events.CodeUnavailable)

@@ -14,12 +14,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/callboard/callboard/internal/awsclient"
+	"github.com/callboard/callboard/internal/awsclient/awsclienttest"
 	"github.com/callboard/callboard/internal/table"
 	engine "github.com/callboard/callboard/internal/table/dynamodb"
 	"github.com/callboard/callboard/pkg/events"
@@ -68,15 +68,7 @@ func stubbed(t *testing.T, answer func(n int, c call) (int, string)) (*engine.Ta
 	s := &stub{answer: answer}
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
-	cfg := aws.Config{
-		Region: "us-east-1", BaseEndpoint: &server.URL,
-		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-			return aws.Credentials{AccessKeyID: "test", SecretAccessKey: "test"}, nil
-		}),
-		Retryer: func() aws.Retryer {
-			return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.MaxBackoff = 3, time.Millisecond })
-		},
-	}
+	cfg := awsclient.With(awsclienttest.Config(t, server.URL), awsclient.Budget{Attempts: 3, Timeout: 2 * time.Minute, Backoff: time.Millisecond})
 	return engine.New(dynamodb.NewFromConfig(cfg), "callboard", time.Now), s
 }
 

@@ -15,27 +15,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/callboard/callboard/internal/awsclient/awsclienttest"
 	"github.com/callboard/callboard/pkg/events"
 	"github.com/callboard/callboard/pkg/events/awsevents"
 	"github.com/callboard/callboard/pkg/events/eventstest"
 )
-
-// config makes one attempt of every call, so that a failure is not waited for.
-func config(endpoint string) aws.Config {
-	return aws.Config{
-		Region: "us-east-1", BaseEndpoint: &endpoint,
-		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-			return aws.Credentials{AccessKeyID: "test", SecretAccessKey: "test"}, nil
-		}),
-		Retryer: func() aws.Retryer { return aws.NopRetryer{} },
-	}
-}
 
 // server answers as told and records the requests.
 type server struct {
@@ -117,9 +106,10 @@ func published(r request, failed map[string][2]string, silent ...string) string 
 	return "<PublishBatchResponse><PublishBatchResult><Successful>" + ok.String() + "</Successful><Failed>" + bad.String() + "</Failed></PublishBatchResult></PublishBatchResponse>"
 }
 
-func publisher(s *server) *awsevents.Publisher {
+func publisher(t *testing.T, s *server) *awsevents.Publisher {
+	t.Helper()
 	return &awsevents.Publisher{
-		Client: sns.NewFromConfig(config(s.URL)), ARNPrefix: "arn:aws:sns:us-east-1:1:",
+		Client: sns.NewFromConfig(awsclienttest.Config(t, s.URL)), ARNPrefix: "arn:aws:sns:us-east-1:1:",
 		Name: func(topic string) (string, bool) {
 			return "callboard-" + strings.ReplaceAll(topic, ".", "_"), topic != "nobody"
 		},
@@ -139,7 +129,7 @@ func TestPublish_Batches(t *testing.T) {
 		large.Payload = []byte(`"` + strings.Repeat("x", events.MaxMessageSize/5*2) + `"`)
 		es = append(es, large)
 	}
-	if err := publisher(s).Publish(t.Context(), es...); err != nil {
+	if err := publisher(t, s).Publish(t.Context(), es...); err != nil {
 		t.Fatal(err)
 	}
 
@@ -175,7 +165,7 @@ func TestPublish_Batches(t *testing.T) {
 func TestPublish_Limit(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(body string) (int, string) { return 200, published(parse(t, body), nil) })
-	p := publisher(s)
+	p := publisher(t, s)
 	p.Limit = func(topic string) int {
 		if topic == "large" {
 			return 1_000_000
@@ -212,7 +202,7 @@ func TestPublish_Entry(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(body string) (int, string) { return 200, published(parse(t, body), nil) })
 	e := eventstest.NewEvent("github.push", 1)
-	if err := publisher(s).Publish(t.Context(), e); err != nil {
+	if err := publisher(t, s).Publish(t.Context(), e); err != nil {
 		t.Fatal(err)
 	}
 	m, err := events.Encode(e)
@@ -243,7 +233,7 @@ func TestPublish_PartialFailure(t *testing.T) {
 		es = append(es, eventstest.NewEvent("t", i))
 	}
 	es[0].Payload = []byte("{\x01}") // is never sent
-	err := publisher(s).Publish(t.Context(), es...)
+	err := publisher(t, s).Publish(t.Context(), es...)
 	for i := range es {
 		want := map[int]events.Code{0: events.CodeInvalid, 2: events.CodeUnavailable, 3: events.CodeUnavailable}[i] // 11 is alone in its request
 		if got := events.ErrorCode(events.PublishErrorOf(err, i)); got != want {
@@ -275,7 +265,7 @@ func TestPublish_ClaimChecks(t *testing.T) {
 	}
 	es := []events.Event{large("t", 0), eventstest.NewEvent("t", 1), large("exported", 2), large("nobody", 3), large("refused", 4)}
 	store, told := blobs{}, []string{}
-	p := publisher(s)
+	p := publisher(t, s)
 	p.Limit = func(topic string) int {
 		return map[string]int{"exported": events.MaxSQSMessageSize}[topic]
 	}
@@ -329,7 +319,7 @@ func TestPublish_Errors(t *testing.T) {
 		s := serve(t, func(string) (int, string) {
 			return tt.status, fmt.Sprintf("<ErrorResponse><Error><Type>Sender</Type><Code>%s</Code><Message>%s</Message></Error></ErrorResponse>", tt.code, tt.message)
 		})
-		err := publisher(s).Publish(t.Context(), eventstest.NewEvent("t", 1), eventstest.NewEvent("t", 2))
+		err := publisher(t, s).Publish(t.Context(), eventstest.NewEvent("t", 1), eventstest.NewEvent("t", 2))
 		want := tt.want
 		if want == events.CodeTooLarge { // the topic is to blame, see TestPublish_TopicTakesLess
 			want = events.CodeUnavailable
@@ -363,8 +353,8 @@ func TestPublish_TopicTakesLess(t *testing.T) {
 			return answer(body)
 		})
 		b := &events.Batch{
-			Function: "f", Observer: silent{}, Queue: &awsevents.Queue{Client: sqs.NewFromConfig(config(s.URL)), DeadLetterURL: s.URL + "/1/f-dlq"},
-			Subscriber: &events.Router{Publisher: publisher(s), Route: func(e events.Event) (string, error) { return e.Topic, nil }},
+			Function: "f", Observer: silent{}, Queue: &awsevents.Queue{Client: sqs.NewFromConfig(awsclienttest.Config(t, s.URL)), DeadLetterURL: s.URL + "/1/f-dlq"},
+			Subscriber: &events.Router{Publisher: publisher(t, s), Route: func(e events.Event) (string, error) { return e.Topic, nil }},
 		}
 		record := message(t).SQS("m", "receipt", 1)
 		record.EventSourceARN = "arn:aws:sqs:us-east-1:1:f"
@@ -379,14 +369,15 @@ func TestPublish_Unreachable(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
 	s.Close()
-	err := publisher(s).Publish(t.Context(), eventstest.NewEvent("t", 1))
+	err := publisher(t, s).Publish(t.Context(), eventstest.NewEvent("t", 1))
 	if got := events.ErrorCode(events.PublishErrorOf(err, 0)); got != events.CodeUnavailable {
 		t.Errorf("%v, want code %s", err, events.CodeUnavailable)
 	}
 }
 
-func sender(s *server) *awsevents.Sender {
-	return &awsevents.Sender{Client: sqs.NewFromConfig(config(s.URL)), URL: s.URL + "/1/ingest"}
+func sender(t *testing.T, s *server) *awsevents.Sender {
+	t.Helper()
+	return &awsevents.Sender{Client: sqs.NewFromConfig(awsclienttest.Config(t, s.URL)), URL: s.URL + "/1/ingest"}
 }
 
 func message(t *testing.T) events.Message {
@@ -402,7 +393,7 @@ func TestSend(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(string) (int, string) { return 200, "{}" })
 	m := message(t)
-	if err := sender(s).Send(t.Context(), m); err != nil {
+	if err := sender(t, s).Send(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
 	var sent struct {
@@ -426,7 +417,7 @@ func TestSend_Errors(t *testing.T) {
 		s := serve(t, func(string) (int, string) {
 			return tt.status, fmt.Sprintf(`{"__type":%q,"message":%q}`, tt.code, tt.message)
 		})
-		err := sender(s).Send(t.Context(), message(t))
+		err := sender(t, s).Send(t.Context(), message(t))
 		want := tt.want
 		if strings.Contains(tt.message, "TopicArn") {
 			continue // not an answer of SQS
@@ -443,7 +434,7 @@ func TestSend_RefusesWhatSQSWould(t *testing.T) {
 	large, empty := message(t), message(t)
 	large.Body, empty.Body = strings.Repeat("x", events.MaxSQSMessageSize), ""
 	for want, m := range map[events.Code]events.Message{events.CodeTooLarge: large, events.CodeInvalid: empty} {
-		if err := sender(s).Send(t.Context(), m); events.ErrorCode(err) != want {
+		if err := sender(t, s).Send(t.Context(), m); events.ErrorCode(err) != want {
 			t.Errorf("%v, want code %s", err, want)
 		}
 	}
@@ -458,7 +449,7 @@ func TestChangeVisibility(t *testing.T) {
 		-time.Second: 0, 0: 0, time.Nanosecond: 1, time.Second: 1, 1500 * time.Millisecond: 2, 10 * time.Minute: 600, 13 * time.Hour: 43_200,
 	} {
 		s := serve(t, func(string) (int, string) { return 200, "{}" })
-		q := &awsevents.Queue{Client: sqs.NewFromConfig(config(s.URL)), DeadLetterURL: s.URL + "/1/notify-dlq"}
+		q := &awsevents.Queue{Client: sqs.NewFromConfig(awsclienttest.Config(t, s.URL)), DeadLetterURL: s.URL + "/1/notify-dlq"}
 		m := events.SQSMessage{ReceiptHandle: "receipt", EventSourceARN: "arn:aws:sqs:us-east-1:2:notify"}
 		if err := q.ChangeVisibility(t.Context(), m, hidden); err != nil {
 			t.Fatal(err)
@@ -482,7 +473,7 @@ func TestChangeVisibility_BadAddresses(t *testing.T) {
 		{"arn:aws:sqs:us-east-1:2:", s.URL + "/1/dlq"},
 		{"arn:aws:sqs:us-east-1:2:notify", "dlq"},
 	} {
-		q := &awsevents.Queue{Client: sqs.NewFromConfig(config(s.URL)), DeadLetterURL: tt.dead}
+		q := &awsevents.Queue{Client: sqs.NewFromConfig(awsclienttest.Config(t, s.URL)), DeadLetterURL: tt.dead}
 		if err := q.ChangeVisibility(t.Context(), events.SQSMessage{EventSourceARN: tt.arn}, time.Second); events.ErrorCode(err) != events.CodeInvalid {
 			t.Errorf("%s: %v, want code %s", strconv.Itoa(i), err, events.CodeInvalid)
 		}
@@ -492,7 +483,7 @@ func TestChangeVisibility_BadAddresses(t *testing.T) {
 func TestPark(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(string) (int, string) { return 200, "{}" })
-	q := &awsevents.Queue{Client: sqs.NewFromConfig(config(s.URL)), DeadLetterURL: s.URL + "/1/notify-dlq"}
+	q := &awsevents.Queue{Client: sqs.NewFromConfig(awsclienttest.Config(t, s.URL)), DeadLetterURL: s.URL + "/1/notify-dlq"}
 	m := message(t)
 	if err := q.Park(t.Context(), m); err != nil {
 		t.Fatal(err)
@@ -509,7 +500,7 @@ func TestBatch_MissingOrForbiddenComesAgain(t *testing.T) {
 	for _, code := range []string{"NotFound", "AuthorizationError", "AccessDenied", "AWS.SimpleQueueService.NonExistentQueue", "KMSAccessDeniedException"} {
 		for name, subscriber := range map[string]func(s *server) events.Subscriber{
 			"publishing": func(s *server) events.Subscriber {
-				return &events.Router{Publisher: publisher(s), Route: func(e events.Event) (string, error) { return e.Topic, nil }}
+				return &events.Router{Publisher: publisher(t, s), Route: func(e events.Event) (string, error) { return e.Topic, nil }}
 			},
 			"parking": func(*server) events.Subscriber {
 				return events.SubscriberFunc(func(context.Context, events.Event) error { return events.Park(errors.New("no use")) })
@@ -523,7 +514,7 @@ func TestBatch_MissingOrForbiddenComesAgain(t *testing.T) {
 			})
 			b := &events.Batch{
 				Function: "f", Subscriber: subscriber(s), Observer: silent{},
-				Queue: &awsevents.Queue{Client: sqs.NewFromConfig(config(s.URL)), DeadLetterURL: s.URL + "/1/f-dlq"},
+				Queue: &awsevents.Queue{Client: sqs.NewFromConfig(awsclienttest.Config(t, s.URL)), DeadLetterURL: s.URL + "/1/f-dlq"},
 			}
 			record := message(t).SQS("m", "receipt", 1)
 			record.EventSourceARN = "arn:aws:sqs:us-east-1:1:f"

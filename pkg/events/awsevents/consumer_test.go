@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/callboard/callboard/internal/awsclient/awsclienttest"
 	"github.com/callboard/callboard/pkg/events"
 	"github.com/callboard/callboard/pkg/events/awsevents"
 )
@@ -16,7 +17,7 @@ import (
 func consumer(t *testing.T, status int, answer string) (*awsevents.Consumer, *server) {
 	t.Helper()
 	s := serve(t, func(string) (int, string) { return status, answer })
-	client := sqs.NewFromConfig(config(s.URL), func(o *sqs.Options) { o.DisableMessageChecksumValidation = true })
+	client := sqs.NewFromConfig(awsclienttest.Config(t, s.URL), func(o *sqs.Options) { o.DisableMessageChecksumValidation = true })
 	return &awsevents.Consumer{
 		Client: client, URL: "https://sqs.us-west-2.amazonaws.com/111122223333/far", ARN: "arn:aws:sqs:us-west-2:111122223333:far",
 		DeadLetters: &awsevents.Sender{Client: client, URL: "https://sqs.eu-west-1.amazonaws.com/111122223333/dlq"},
