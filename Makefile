@@ -35,13 +35,9 @@ test-race: ## run the tests with the race detector
 	$(GO) test -race -timeout 30m ./...
 	$(GO) test -C examples/frobs -race ./...
 
-# Now and then a connection to an emulator ends before its answer is read, we do not know why. The SDK then asks again for what
-# was done already, or the answer is lost. What failed is run once more, and the output says so: look at it before you believe it.
-SERVICES := $(GO) test -tags services ./pkg/events/awsevents ./internal/once ./internal/cloudtrace ./internal/table/dynamodb ./internal/secrets/awssecrets ./internal/blob/s3blob ./internal/deadletter/sqsletters ./functions/sqs-publisher
-
 .PHONY: test-services
 test-services: ## run the AWS adapters against MiniStack, moto and DynamoDB Local (Python, Java, Maven)
-	tools/services/run sh -c '$(SERVICES) || { echo "once more, what failed:"; $(SERVICES); }'
+	tools/services/run $(GO) test -tags services ./pkg/events/awsevents ./internal/once ./internal/cloudtrace ./internal/table/dynamodb ./internal/secrets/awssecrets ./internal/blob/s3blob ./internal/deadletter/sqsletters ./functions/sqs-publisher
 
 .PHONY: aws-local
 aws-local: ## deploy to an emulator of AWS on this machine and show how to send the first webhook (Python, Node)

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -251,10 +250,6 @@ func (q *queue) receive(ctx context.Context, url string) ([]types.Message, error
 	return out.Messages, nil
 }
 
-// deletedBefore is what MiniStack says of a message that was deleted already, where SQS says nothing: the SDK asks again if the
-// connection ends before the answer.
-var deletedBefore = (&types.ReceiptHandleIsInvalid{}).ErrorCode()
-
 // poll does what Lambda does: it hands a batch to the function and deletes what did not fail.
 func (q *queue) poll(ctx context.Context) error {
 	messages, err := q.receive(ctx, q.url)
@@ -281,10 +276,8 @@ func (q *queue) poll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range out.Failed {
-		if aws.ToString(f.Code) != deletedBefore {
-			return fmt.Errorf("a message was not deleted: %s", aws.ToString(f.Message))
-		}
+	if len(out.Failed) > 0 {
+		return fmt.Errorf("%d messages were not deleted: %s", len(out.Failed), aws.ToString(out.Failed[0].Message))
 	}
 	q.change(func() {
 		for _, id := range ids {
@@ -315,8 +308,7 @@ func (q *queue) pollDead(ctx context.Context) error {
 		return err
 	}
 	for _, m := range messages {
-		_, err := q.transport.sqs.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &q.deadURL, ReceiptHandle: m.ReceiptHandle})
-		if _, gone := errors.AsType[*types.ReceiptHandleIsInvalid](err); err != nil && !gone {
+		if _, err := q.transport.sqs.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &q.deadURL, ReceiptHandle: m.ReceiptHandle}); err != nil {
 			return err
 		}
 		dead := q.record(m).Message()
