@@ -117,11 +117,11 @@ func (e endpoints) GetServiceBaseEndpoint(_ context.Context, service string) (st
 	return url, url != "", nil
 }
 
-// SendOnce is an API option that keeps the SDK from asking again for what was done, and answered. It ends the body of a request
-// when the answer begins. A body that is an [io.WriterTo] then says EOF where net/http looks whether there is more of it, which
-// net/http takes for a failure: it closes the connection while the answer is read, and the SDK tries again. This happens where
-// an answer comes faster than that look, of which the size and speed of what answers decide (smithy-go v1.28.8,
-// transport/http/internal/io/safe.go). So no body is one.
+// SendOnce is an API option that keeps the SDK from asking again for what was done and answered. The SDK ends the body of a
+// request as soon as the answer begins, and one that is an [io.WriterTo] then fails with EOF (smithy-go v1.28.8,
+// transport/http/internal/io/safe.go). Where net/http has not yet looked whether there is more of the body, it takes that for a
+// failure and closes the connection while the answer is read; the SDK tries again. So no body is an io.WriterTo. It is rare, as
+// the answer has to be faster than that look.
 func SendOnce(stack *middleware.Stack) error {
 	return stack.Build.Add(middleware.BuildMiddlewareFunc("SendOnce", func(ctx context.Context, in middleware.BuildInput, next middleware.BuildHandler) (middleware.BuildOutput, middleware.Metadata, error) {
 		if request, ok := in.Request.(*smithyhttp.Request); ok {
