@@ -2,6 +2,7 @@ package profile_test
 
 import (
 	"encoding/pem"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -139,5 +140,30 @@ func TestConfig_EndpointAndCertificates(t *testing.T) {
 	}
 	if all != 1 || logs != 1 {
 		t.Errorf("%d requests to the endpoint of all services and %d to that of CloudWatch Logs, want one each", all, logs)
+	}
+}
+
+// looking is a client that looks at the body of a request.
+type looking struct{ body io.Reader }
+
+func (l *looking) Do(r *http.Request) (*http.Response, error) {
+	l.body = r.Body
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("{}"))}, nil
+}
+
+// What it means that a body is an io.WriterTo the package awsclient shows.
+func TestConfig_SendOnce(t *testing.T) {
+	terminal(t, regions, keys, nil)
+	cfg, err := profile.Config(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &looking{}
+	cfg.HTTPClient = client
+	if _, err := sqs.NewFromConfig(cfg).DeleteMessage(t.Context(), &sqs.DeleteMessageInput{QueueUrl: new("https://q"), ReceiptHandle: new("r")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, is := client.body.(io.WriterTo); is || client.body == nil {
+		t.Errorf("the body of a request is a %T, which the SDK may send twice", client.body)
 	}
 }
