@@ -10,11 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/callboard/callboard/internal/awsclient"
 	"github.com/callboard/callboard/internal/awsclient/awsclienttest"
 	"github.com/callboard/callboard/internal/secrets/awssecrets"
 	"github.com/callboard/callboard/pkg/events"
@@ -262,10 +261,7 @@ func TestValues_Attempts(t *testing.T) {
 			v := &vault{down: down, values: map[string]string{"GetSecretValue callboard/hook": "value", "GetParameter hook": "value"}}
 			server := httptest.NewServer(v)
 			t.Cleanup(server.Close)
-			cfg := awsclienttest.Config(t, server.URL)
-			cfg.Retryer = func() aws.Retryer {
-				return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.MaxBackoff = 3, time.Millisecond })
-			}
+			cfg := awsclient.With(awsclienttest.Config(t, server.URL), awsclient.Budget{Attempts: 3, Timeout: 2 * time.Minute, Backoff: time.Millisecond})
 			if _, err := awssecrets.New(cfg, "callboard", time.Now).Values(t.Context(), name); events.ErrorCode(err) != want {
 				t.Errorf("%s, %d failures: %v, want code %q", name, down, err, want)
 			}
